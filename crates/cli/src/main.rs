@@ -1,0 +1,2 @@
+//! The sinew binary.
+fn main() {}

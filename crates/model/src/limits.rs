@@ -1,0 +1,179 @@
+//! Every bound of Sinew by name, with its unit and its reason. A number that limits something
+//! and is not here is a defect.
+
+use std::time::Duration;
+
+/// Longest id of a task or meeting, in bytes. Subjects carry ids as one token; the server's own
+/// limit on a whole subject leaves room for this many.
+pub const ID_BYTES: usize = 64;
+
+/// Longest role or org name, in bytes: a role becomes part of a consumer's name.
+pub const NAME_BYTES: usize = 48;
+
+/// Longest title of a task, in bytes. A title is one line for a person; anything longer belongs
+/// into the description or the input.
+pub const TITLE_BYTES: usize = 512;
+
+/// Largest message, headers and body together, in bytes (the seed's `maxMsgSize`).
+pub const MESSAGE_BYTES: usize = 1_048_576;
+
+/// Bytes of a message that are kept free for headers and the log entry that repeats the body, so
+/// that an assignment that is accepted can also be logged as `created`.
+pub const ENVELOPE_BYTES: usize = 16_384;
+
+/// Largest encoded assignment or result, in bytes.
+pub const BODY_BYTES: usize = MESSAGE_BYTES - ENVELOPE_BYTES;
+
+/// Longest cause of a failure that is kept, in bytes: the last lines of a log, not the log.
+pub const CAUSE_BYTES: usize = 8_192;
+
+/// Largest progress message, in bytes.
+pub const PROGRESS_BYTES: usize = 4_096;
+
+/// Bytes of an undecodable message that are kept in its `dead` entry (base64 makes four of three).
+pub const DEAD_BYTES: usize = 700_000;
+
+/// Progress entries that one attempt may write; later ones only reach live observers.
+pub const PROGRESS_PER_ATTEMPT: u32 = 1_000;
+
+/// Shortest time between two progress entries of one attempt; what comes sooner is coalesced.
+pub const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+
+/// Effects (delegations, messages) that one task may record.
+pub const EFFECTS_PER_TASK: usize = 1_000;
+
+/// Longest key that a caller may give an effect, in bytes.
+pub const EFFECT_KEY_BYTES: usize = 128;
+
+/// How deep a tree of delegations may grow, so that a loop of agents that delegate to each other
+/// ends in an error and not in a full queue.
+pub const TREE_DEPTH: u32 = 32;
+
+/// Failed attempts after which a task is dead (the seed's `maxDeliver`).
+pub const FAILED_ATTEMPTS: u32 = 3;
+
+/// Most failed attempts that one assignment may ask for.
+pub const FAILED_ATTEMPTS_MAX: u32 = 100;
+
+/// Starts of one task, for whatever reason it was started again. A task that kills its worker each
+/// time never reports a failure; this bound stops it.
+pub const STARTS: u32 = 50;
+
+/// Times that one task may be put on its queue.
+pub const EPOCHS: u32 = 1_000;
+
+/// How long the server waits for an ack before it delivers again (the seed's `ackWait`).
+pub const ACK_WAIT: Duration = Duration::from_secs(300);
+
+/// A lease is renewed this many times within one ack wait, so that two renewals may be lost.
+pub const RENEWALS_PER_ACK_WAIT: u32 = 3;
+
+/// Tasks that one instance works on at a time (the seed's `maxAckPending`, which Sinew counts per
+/// instance and not per role).
+pub const CONCURRENCY: usize = 5;
+
+/// Most tasks that one instance may work on at a time.
+pub const CONCURRENCY_MAX: usize = 1_000;
+
+/// Deliveries that one role's consumer may have open, over all its instances.
+pub const ACK_PENDING: i64 = 10_000;
+
+/// Pull requests that may wait on one consumer. The server answers nothing to one more, and the
+/// number can't be changed later, so it is set well above the instances of a role.
+pub const PULLS_WAITING: i64 = 4_096;
+
+/// How old a task may grow before it ends in `dead` (the seed's `maxAge`).
+pub const DEADLINE: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// A retry that is due within this time is a delayed nak; a later one is an ack and the next
+/// epoch, because a delayed nak takes one of the consumer's open deliveries.
+pub const NAK_DELAY: Duration = Duration::from_secs(5);
+
+/// First delay after a failed attempt (the seed's `nak(30000)`).
+pub const RETRY_FIRST: Duration = Duration::from_secs(30);
+
+/// Longest delay between attempts.
+pub const RETRY_LONGEST: Duration = Duration::from_secs(600);
+
+/// How long a publish is repeated under the same id before its outcome is reported as unknown.
+/// The engine needs 4 to 6 s to elect a new leader after a crash.
+pub const PUBLISH_PATIENCE: Duration = Duration::from_secs(12);
+
+/// How long one request to the server may stay unanswered before it is repeated.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// Messages in one atomic batch. The server's own limit is 1,000.
+pub const BATCH_MESSAGES: usize = 500;
+
+/// Bytes in one atomic batch, so that a batch of large messages does not hold up small ones.
+pub const BATCH_BYTES: usize = 8 * 1_048_576;
+
+/// Publishes that wait for one stream's committer. A caller above this waits for room.
+pub const PUBLISHES_QUEUED: usize = 4_096;
+
+/// Time between two heartbeats of an instance.
+pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(1);
+
+/// Silence after which an instance counts as gone, once it was seen alive.
+pub const HEARTBEAT_SILENCE: Duration = Duration::from_secs(5);
+
+/// Grace after an instance seemed gone, which a sign of life cancels.
+pub const ORPHAN_GRACE: Duration = Duration::from_secs(1);
+
+/// Time that an entry of the log must have been the newest of its task before the sweep doubts
+/// that somebody still moves it.
+pub const SWEEP_GRACE: Duration = Duration::from_secs(10);
+
+/// Time between two rounds of the sweep.
+pub const SWEEP_EVERY: Duration = Duration::from_secs(15);
+
+/// Tasks that the sweep looks at in one round.
+pub const SWEEP_TASKS: usize = 20_000;
+
+/// Times that an append is tried again after somebody else wrote to the same task. Each round
+/// reads the task afresh and decides anew; somebody always wins, so this many losses in a row
+/// mean something else is wrong.
+pub const APPEND_ROUNDS: u32 = 64;
+
+/// How long a stopping runtime lets its handlers finish before it releases their tasks.
+pub const DRAIN: Duration = Duration::from_secs(20);
+
+/// How long a cancelled or drained program has between SIGTERM and SIGKILL.
+pub const TERM_GRACE: Duration = Duration::from_secs(5);
+
+/// Bytes of a program's stdout that are kept as its result.
+pub const OUTPUT_BYTES: usize = 524_288;
+
+/// Cuts `text` to at most `bytes`, at a character's border, keeping its **end**: the last lines of
+/// an error say what went wrong.
+#[must_use]
+pub fn tail(text: &str, bytes: usize) -> &str {
+    let mut from = text.len().saturating_sub(bytes);
+    while !text.is_char_boundary(from) {
+        from += 1;
+    }
+    text.get(from..).unwrap_or_default()
+}
+
+/// Cuts `text` to at most `bytes`, at a character's border, keeping its **beginning**.
+#[must_use]
+pub fn head(text: &str, bytes: usize) -> &str {
+    let mut to = text.len().min(bytes);
+    while !text.is_char_boundary(to) {
+        to -= 1;
+    }
+    text.get(..to).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{head, tail};
+
+    #[test]
+    fn cuts_stay_on_character_borders() {
+        assert_eq!(tail("aäb", 2), "b");
+        assert_eq!(head("aäb", 2), "a");
+        assert_eq!(tail("abc", 9), "abc");
+        assert_eq!(head("abc", 9), "abc");
+    }
+}

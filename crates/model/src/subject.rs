@@ -1,0 +1,388 @@
+//! The grammar of subjects. Nothing else in Sinew joins or splits a subject.
+//!
+//! Building is infallible, because every part is valid by construction; parsing answers what a
+//! subject addresses, or nothing.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    id::{MeetingId, OrgId, Role, Root, TaskId},
+    task::Transition,
+};
+
+/// A complete subject or filter.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Subject(String);
+
+impl Subject {
+    /// The subject as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<Subject> for String {
+    fn from(subject: Subject) -> Self {
+        subject.0
+    }
+}
+
+/// The three priority bands of a role's tasks.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Band {
+    /// Before everything else.
+    Urgent,
+    /// The seed's own queue.
+    #[default]
+    Normal,
+    /// When nothing else is there to do; never starved altogether.
+    Low,
+}
+
+impl Band {
+    /// All bands, the most urgent first.
+    pub const ALL: [Self; 3] = [Self::Urgent, Self::Normal, Self::Low];
+
+    /// What the band adds to the subject of a role's tasks.
+    const fn suffix(self) -> &'static str {
+        match self {
+            Self::Urgent => ".urgent",
+            Self::Normal => "",
+            Self::Low => ".low",
+        }
+    }
+
+    /// The band as one word.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Urgent => "urgent",
+            Self::Normal => "normal",
+            Self::Low => "low",
+        }
+    }
+}
+
+impl std::str::FromStr for Band {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|band| band.word() == text)
+            .ok_or_else(|| format!("{text:?} is not a priority: urgent, normal or low"))
+    }
+}
+
+/// Builds and parses the subjects of one org. The org is bound once and can't be forgotten.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subjects {
+    root: Root,
+    org: OrgId,
+}
+
+/// What a subject addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// Assignments to a role, in one band.
+    Tasks(Role, Band),
+    /// Direct messages to a role.
+    Inbox(Role),
+    /// Meeting invitations to a role.
+    Meetings(Role),
+    /// Signs of life of a role's instances.
+    Heartbeat(Role),
+    /// Messages to everybody in the org.
+    Broadcast,
+    /// An entry of one task's log: a write request, until the stream has taken it.
+    Entry(OrgId, TaskId, String),
+    /// A transition as observers see it: the truth.
+    Transition(OrgId, String),
+    /// Significant actions of agents.
+    Events(OrgId),
+    /// Samples of runtimes.
+    Metrics(OrgId),
+    /// What is said in a meeting.
+    MeetingMessages(MeetingId),
+    /// What a meeting decided.
+    MeetingDecisions(MeetingId),
+    /// Health of the platform.
+    SystemHealth,
+    /// Signals of the scaler.
+    SystemScaling,
+    /// The schedule of one task that is put on its queue later.
+    Schedule(TaskId),
+    /// A fired schedule on its way to a role's queue.
+    Due(Role, Band),
+}
+
+impl Subjects {
+    /// The subjects of `org` below `root`.
+    #[must_use]
+    pub const fn new(root: Root, org: OrgId) -> Self {
+        Self { root, org }
+    }
+
+    /// The org that these subjects belong to.
+    #[must_use]
+    pub const fn org(&self) -> &OrgId {
+        &self.org
+    }
+
+    /// The first token of every subject.
+    #[must_use]
+    pub const fn root(&self) -> &Root {
+        &self.root
+    }
+
+    fn under(&self, rest: fmt::Arguments<'_>) -> Subject {
+        Subject(format!("{}.{rest}", self.root))
+    }
+
+    /// `genbrain.agents.{role}.tasks`, `.tasks.urgent` or `.tasks.low`: assignments.
+    #[must_use]
+    pub fn tasks(&self, role: &Role, band: Band) -> Subject {
+        self.under(format_args!("agents.{role}.tasks{}", band.suffix()))
+    }
+
+    /// The filter over all bands of a role's assignments but the normal one.
+    #[must_use]
+    pub fn tasks_bands(&self, role: &Role) -> Subject {
+        self.under(format_args!("agents.{role}.tasks.*"))
+    }
+
+    /// `genbrain.agents.{role}.inbox`: direct messages and reports.
+    #[must_use]
+    pub fn inbox(&self, role: &Role) -> Subject {
+        self.under(format_args!("agents.{role}.inbox"))
+    }
+
+    /// `genbrain.agents.{role}.meetings`: invitations.
+    #[must_use]
+    pub fn meetings(&self, role: &Role) -> Subject {
+        self.under(format_args!("agents.{role}.meetings"))
+    }
+
+    /// `genbrain.agents.{role}.heartbeat`: signs of life.
+    #[must_use]
+    pub fn heartbeat(&self, role: &Role) -> Subject {
+        self.under(format_args!("agents.{role}.heartbeat"))
+    }
+
+    /// `genbrain.agents.*.heartbeat`: everybody's signs of life.
+    #[must_use]
+    pub fn heartbeats(&self) -> Subject {
+        self.under(format_args!("agents.*.heartbeat"))
+    }
+
+    /// `genbrain.agents.broadcast`: messages to everybody.
+    #[must_use]
+    pub fn broadcast(&self) -> Subject {
+        self.under(format_args!("agents.broadcast"))
+    }
+
+    /// `genbrain.org.{org}.tasks.{task}.{transition}`: a write request to a task's log.
+    #[must_use]
+    pub fn entry(&self, task: &TaskId, transition: Transition) -> Subject {
+        self.under(format_args!("org.{}.tasks.{task}.{}", self.org, transition.word()))
+    }
+
+    /// `genbrain.org.{org}.tasks.{task}.*`: the whole log of one task. Every append is guarded by
+    /// this filter, byte for byte.
+    #[must_use]
+    pub fn log(&self, task: &TaskId) -> Subject {
+        self.under(format_args!("org.{}.tasks.{task}.*", self.org))
+    }
+
+    /// `genbrain.org.{org}.tasks.*.*`: the logs of all tasks of the org.
+    #[must_use]
+    pub fn logs(&self) -> Subject {
+        self.under(format_args!("org.{}.tasks.*.*", self.org))
+    }
+
+    /// `genbrain.org.{org}.tasks.{transition}`: one transition of every task, as stored.
+    #[must_use]
+    pub fn transition(&self, transition: Transition) -> Subject {
+        self.under(format_args!("org.{}.tasks.{}", self.org, transition.word()))
+    }
+
+    /// `genbrain.org.{org}.tasks.*`: every transition of every task, as stored.
+    #[must_use]
+    pub fn transitions(&self) -> Subject {
+        self.under(format_args!("org.{}.tasks.*", self.org))
+    }
+
+    /// `genbrain.org.{org}.events`: significant actions.
+    #[must_use]
+    pub fn events(&self) -> Subject {
+        self.under(format_args!("org.{}.events", self.org))
+    }
+
+    /// `genbrain.org.{org}.metrics`: samples of runtimes.
+    #[must_use]
+    pub fn metrics(&self) -> Subject {
+        self.under(format_args!("org.{}.metrics", self.org))
+    }
+
+    /// `genbrain.meetings.{meeting}.messages`.
+    #[must_use]
+    pub fn meeting_messages(&self, meeting: &MeetingId) -> Subject {
+        self.under(format_args!("meetings.{meeting}.messages"))
+    }
+
+    /// `genbrain.meetings.{meeting}.decisions`.
+    #[must_use]
+    pub fn meeting_decisions(&self, meeting: &MeetingId) -> Subject {
+        self.under(format_args!("meetings.{meeting}.decisions"))
+    }
+
+    /// `genbrain.org.system.health`.
+    #[must_use]
+    pub fn system_health(&self) -> Subject {
+        self.under(format_args!("org.system.health"))
+    }
+
+    /// `genbrain.org.system.scaling`.
+    #[must_use]
+    pub fn system_scaling(&self) -> Subject {
+        self.under(format_args!("org.system.scaling"))
+    }
+
+    /// `genbrain.schedules.{task}`: where the schedule of a task waits. One schedule a subject, so
+    /// that publishing again moves it.
+    #[must_use]
+    pub fn schedule(&self, task: &TaskId) -> Subject {
+        self.under(format_args!("schedules.{task}"))
+    }
+
+    /// `genbrain.due.{role}.tasks…`: a fired schedule, before the queue's stream takes it over.
+    #[must_use]
+    pub fn due(&self, role: &Role, band: Band) -> Subject {
+        self.under(format_args!("due.{role}.tasks{}", band.suffix()))
+    }
+
+    /// `genbrain.commit.{stream}`: where a committer takes publishes of other processes.
+    #[must_use]
+    pub fn commit(&self, stream: &str) -> Subject {
+        self.under(format_args!("commit.{stream}"))
+    }
+
+    /// A pattern of the stream catalogue: `agents.*.inbox` below the root.
+    #[must_use]
+    pub fn pattern(&self, rest: &str) -> String {
+        self.under(format_args!("{rest}")).0
+    }
+
+    /// What `subject` addresses; `None` for what is not of this grammar.
+    #[must_use]
+    pub fn parse(&self, subject: &str) -> Option<Address> {
+        let rest = subject.strip_prefix(self.root.as_str())?.strip_prefix('.')?;
+        let tokens: Vec<&str> = rest.split('.').collect();
+        match tokens.as_slice() {
+            ["agents", "broadcast"] => Some(Address::Broadcast),
+            ["agents", role, rest @ ..] => parse_agent(role.parse().ok()?, rest),
+            ["org", "system", "health"] => Some(Address::SystemHealth),
+            ["org", "system", "scaling"] => Some(Address::SystemScaling),
+            ["org", org, rest @ ..] => parse_org(org.parse().ok()?, rest),
+            ["meetings", id, "messages"] => Some(Address::MeetingMessages(id.parse().ok()?)),
+            ["meetings", id, "decisions"] => Some(Address::MeetingDecisions(id.parse().ok()?)),
+            ["schedules", task] => Some(Address::Schedule(task.parse().ok()?)),
+            ["due", role, rest @ ..] => Some(Address::Due(role.parse().ok()?, parse_band(rest)?)),
+            _ => None,
+        }
+    }
+}
+
+fn parse_band(rest: &[&str]) -> Option<Band> {
+    match rest {
+        ["tasks"] => Some(Band::Normal),
+        ["tasks", "urgent"] => Some(Band::Urgent),
+        ["tasks", "low"] => Some(Band::Low),
+        _ => None,
+    }
+}
+
+fn parse_agent(role: Role, rest: &[&str]) -> Option<Address> {
+    match rest {
+        ["inbox"] => Some(Address::Inbox(role)),
+        ["meetings"] => Some(Address::Meetings(role)),
+        ["heartbeat"] => Some(Address::Heartbeat(role)),
+        _ => parse_band(rest).map(|band| Address::Tasks(role, band)),
+    }
+}
+
+fn parse_org(org: OrgId, rest: &[&str]) -> Option<Address> {
+    match rest {
+        ["events"] => Some(Address::Events(org)),
+        ["metrics"] => Some(Address::Metrics(org)),
+        ["tasks", transition] => Some(Address::Transition(org, (*transition).to_owned())),
+        ["tasks", task, transition] => {
+            Some(Address::Entry(org, task.parse().ok()?, (*transition).to_owned()))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn acme() -> Subjects {
+        Subjects::new(Root::default(), "acme".parse().unwrap())
+    }
+
+    #[test]
+    fn the_seeds_subjects_are_built_as_written() {
+        let s = acme();
+        let role: Role = "marketing".parse().unwrap();
+        let meeting: MeetingId = "m1".parse().unwrap();
+        let check = |subject: Subject, expect| assert_eq!(subject.as_str(), expect);
+        check(s.tasks(&role, Band::Normal), "genbrain.agents.marketing.tasks");
+        check(s.tasks(&role, Band::Urgent), "genbrain.agents.marketing.tasks.urgent");
+        check(s.inbox(&role), "genbrain.agents.marketing.inbox");
+        check(s.meetings(&role), "genbrain.agents.marketing.meetings");
+        check(s.heartbeat(&role), "genbrain.agents.marketing.heartbeat");
+        check(s.broadcast(), "genbrain.agents.broadcast");
+        check(s.events(), "genbrain.org.acme.events");
+        check(s.transition(Transition::Created), "genbrain.org.acme.tasks.created");
+        check(s.transition(Transition::Completed), "genbrain.org.acme.tasks.completed");
+        check(s.metrics(), "genbrain.org.acme.metrics");
+        check(s.system_health(), "genbrain.org.system.health");
+        check(s.system_scaling(), "genbrain.org.system.scaling");
+        check(s.meeting_messages(&meeting), "genbrain.meetings.m1.messages");
+        check(s.meeting_decisions(&meeting), "genbrain.meetings.m1.decisions");
+    }
+
+    #[test]
+    fn foreign_and_broken_subjects_are_nothing() {
+        let s = acme();
+        for subject in [
+            "",
+            "genbrain",
+            "genbrain.",
+            "genbrainx.agents.cto.tasks",
+            "other.agents.cto.tasks",
+            "genbrain.agents.cto",
+            "genbrain.agents.CTO.tasks",
+            "genbrain.agents.cto.tasks.someday",
+            "genbrain.agents.system.tasks",
+            "genbrain.org.acme.tasks.T1.created.more",
+            "genbrain.agents.*.tasks",
+        ] {
+            assert_eq!(s.parse(subject), None, "{subject}");
+        }
+    }
+}
