@@ -1,0 +1,169 @@
+//! What is delegated: the body of a message on `genbrain.agents.{role}.tasks`.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::{
+    id::{OrgId, Role, TaskId},
+    limits::{BODY_BYTES, DEADLINE, FAILED_ATTEMPTS, FAILED_ATTEMPTS_MAX, TITLE_BYTES, TREE_DEPTH},
+    subject::Band,
+    time::Time,
+};
+
+/// A task as its delegator wrote it. It never changes: every epoch carries the same body.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Assignment {
+    /// The task.
+    pub task_id: TaskId,
+    /// The org in which it lives.
+    pub org_id: OrgId,
+    /// The role that is to do it.
+    pub role: Role,
+    /// The role that gets progress and the result into its inbox.
+    pub delegator: Role,
+    /// One line for a person, at most 512 bytes.
+    pub title: String,
+    /// What the worker needs.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub input: Value,
+    /// The task on whose behalf it was delegated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<TaskId>,
+    /// How many delegations lie above it; 0 for a task without a parent.
+    #[serde(default)]
+    pub depth: u32,
+    /// The band of the queue.
+    #[serde(default)]
+    pub priority: Band,
+    /// When it was delegated, by the delegator's clock.
+    pub created_at: Time,
+    /// When it ends in `dead` if it has not ended before; 7 days after `createdAt` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Time>,
+    /// Failed attempts after which it is dead; 3 if absent, at most 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_attempts: Option<u32>,
+    /// Fields that this version does not know; they are kept.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+/// Why an assignment is not accepted.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AssignmentError {
+    /// The JSON is malformed, or a field is missing or of the wrong kind.
+    #[error("the assignment is not readable: {0}")]
+    Malformed(String),
+    /// The title is empty, too long, or not one line.
+    #[error("the title must be one line of 1 to {TITLE_BYTES} bytes without control characters")]
+    Title,
+    /// The encoded body is too large.
+    #[error("the task has {bytes} bytes, over the limit of {BODY_BYTES}")]
+    TooLarge {
+        /// Size of the encoded body.
+        bytes: usize,
+    },
+    /// The tree of delegations is too deep.
+    #[error("the tree of delegations is {depth} deep, over the limit of {TREE_DEPTH}")]
+    TooDeep {
+        /// The depth that was asked for.
+        depth: u32,
+    },
+    /// `maxAttempts` is 0 or too large.
+    #[error("maxAttempts must be 1 to {FAILED_ATTEMPTS_MAX}")]
+    Attempts,
+    /// The body names another role or org than the subject that it came on.
+    #[error("the assignment is for {body}, but it came on the queue of {queue}")]
+    Misrouted {
+        /// What the body says.
+        body: String,
+        /// Where it came.
+        queue: String,
+    },
+}
+
+impl Assignment {
+    /// Reads an assignment and checks every rule.
+    ///
+    /// # Errors
+    /// Whatever rule it breaks, see [`AssignmentError`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, AssignmentError> {
+        let assignment: Self = serde_json::from_slice(bytes)
+            .map_err(|fault| AssignmentError::Malformed(fault.to_string()))?;
+        assignment.check(bytes.len())?;
+        Ok(assignment)
+    }
+
+    /// Writes the assignment after checking every rule.
+    ///
+    /// # Errors
+    /// Whatever rule it breaks, see [`AssignmentError`].
+    pub fn encode(&self) -> Result<Vec<u8>, AssignmentError> {
+        let bytes = serde_json::to_vec(self)
+            .map_err(|fault| AssignmentError::Malformed(fault.to_string()))?;
+        self.check(bytes.len())?;
+        Ok(bytes)
+    }
+
+    fn check(&self, bytes: usize) -> Result<(), AssignmentError> {
+        let title = self.title.as_str();
+        if title.trim().is_empty() || title.len() > TITLE_BYTES || title.chars().any(char::is_control)
+        {
+            return Err(AssignmentError::Title);
+        }
+        if bytes > BODY_BYTES {
+            return Err(AssignmentError::TooLarge { bytes });
+        }
+        if self.depth > TREE_DEPTH {
+            return Err(AssignmentError::TooDeep { depth: self.depth });
+        }
+        if self.max_attempts.is_some_and(|max| max == 0 || max > FAILED_ATTEMPTS_MAX) {
+            return Err(AssignmentError::Attempts);
+        }
+        Ok(())
+    }
+
+    /// Refuses an assignment that lies in another queue than its own.
+    ///
+    /// # Errors
+    /// [`AssignmentError::Misrouted`].
+    pub fn check_route(&self, org: &OrgId, role: &Role) -> Result<(), AssignmentError> {
+        if &self.org_id == org && &self.role == role {
+            return Ok(());
+        }
+        Err(AssignmentError::Misrouted {
+            body: format!("{} of {}", self.role, self.org_id),
+            queue: format!("{role} of {org}"),
+        })
+    }
+
+    /// Whether both ask for the same work. When they were asked, and by when the work is due, may
+    /// differ: a delegation that is repeated after a time-out computes both anew.
+    #[must_use]
+    pub fn same_work(&self, other: &Self) -> bool {
+        let strip = |it: &Self| Self {
+            created_at: Time::from_micros(0),
+            deadline: None,
+            ..it.clone()
+        };
+        strip(self) == strip(other)
+    }
+
+    /// The moment after which the task is dead.
+    #[must_use]
+    pub fn due(&self) -> Time {
+        let longest: Duration = DEADLINE;
+        self.deadline.unwrap_or_else(|| self.created_at.plus(longest))
+    }
+
+    /// Failed attempts after which the task is dead.
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
+        self.max_attempts.unwrap_or(FAILED_ATTEMPTS)
+    }
+}

@@ -1,0 +1,172 @@
+//! What may be asked of a task, and why it may be refused.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{
+    assignment::Assignment,
+    entry::{DeadCause, Effect, EnqueueReason, ReleaseReason, Transition},
+};
+use crate::{id::InstanceId, time::Time};
+
+/// A request to move a task.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// Record that the queue took the assignment.
+    Create {
+        /// The assignment.
+        assignment: Box<Assignment>,
+        /// Its sequence in the queue.
+        queue_seq: u64,
+    },
+    /// Begin an attempt with a delivery in hand.
+    Start {
+        /// The epoch of the assignment.
+        epoch: u32,
+        /// Its sequence in the queue.
+        queue_seq: u64,
+        /// Who begins.
+        instance: InstanceId,
+        /// The process that begins.
+        incarnation: String,
+        /// The delivery's ack subject.
+        ack: Option<String>,
+    },
+    /// Report how far the attempt is.
+    Progress {
+        /// The attempt.
+        attempt: u32,
+        /// One line for a person.
+        message: String,
+        /// How much is done, 0 to 100.
+        percent: Option<u8>,
+    },
+    /// Record an effect before it is carried out.
+    Effect {
+        /// The attempt.
+        attempt: u32,
+        /// One key is one effect for the whole task.
+        key: String,
+        /// The effect.
+        effect: Box<Effect>,
+    },
+    /// End the task with a result.
+    Complete {
+        /// The attempt.
+        attempt: u32,
+        /// What came out.
+        result: Value,
+    },
+    /// Report that the attempt failed.
+    Fail {
+        /// The attempt.
+        attempt: u32,
+        /// Why.
+        cause: String,
+        /// How long to wait before the next attempt; `None`: no other attempt would help.
+        retry: Option<Duration>,
+    },
+    /// Give the task back; not a failure.
+    Release {
+        /// The attempt.
+        attempt: u32,
+        /// Why.
+        reason: ReleaseReason,
+        /// How long to wait before the next attempt.
+        retry: Option<Duration>,
+    },
+    /// Record that the task was put on its queue, or on a schedule, as the next epoch.
+    Enqueue {
+        /// The epoch.
+        epoch: u32,
+        /// Its sequence in the queue.
+        queue_seq: Option<u64>,
+        /// When its schedule fires.
+        not_before: Option<Time>,
+        /// Why.
+        reason: EnqueueReason,
+    },
+    /// Call the task off.
+    Cancel {
+        /// Why.
+        reason: String,
+    },
+    /// Give the task up.
+    Bury {
+        /// The kind of cause.
+        cause: DeadCause,
+        /// The cause in words.
+        detail: String,
+        /// The message itself in base64, where it could not be decoded.
+        bytes: Option<String>,
+    },
+}
+
+/// Why a command does not apply. A refusal is an answer, not a fault.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// There is no such task.
+    #[error("there is no such task")]
+    NoTask,
+    /// The task exists already, with the same content.
+    #[error("the task exists already")]
+    Exists,
+    /// The id belongs to a task with another content.
+    #[error("the id belongs to another task")]
+    IdReused,
+    /// The task has ended.
+    #[error("the task has already ended: {}", .0.word())]
+    Ended(Transition),
+    /// The assignment is of another epoch than the task.
+    #[error("the assignment is of epoch {got}, the task is at {current}")]
+    StaleEpoch {
+        /// The epoch of the assignment.
+        got: u32,
+        /// The epoch of the task.
+        current: u32,
+    },
+    /// The task lies on its queue, or runs, under another sequence.
+    #[error("the task belongs to the assignment at sequence {current}, not {got}")]
+    OtherMessage {
+        /// The sequence of the message in hand.
+        got: u64,
+        /// The sequence that the log names.
+        current: u64,
+    },
+    /// The same process works on the task already.
+    #[error("this process works on the task already")]
+    Own {
+        /// Its attempt.
+        attempt: u32,
+    },
+    /// The attempt is not the one that the log names: the fence is lost.
+    #[error("attempt {got} has lost its fence")]
+    Fenced {
+        /// The attempt that asked.
+        got: u32,
+        /// The attempt that runs, if one does.
+        current: Option<u32>,
+    },
+    /// The next attempt may not begin yet.
+    #[error("the next attempt may begin at {until}")]
+    NotDue {
+        /// When it may.
+        until: Time,
+    },
+    /// The key belongs to an effect that is already recorded: that one stands.
+    #[error("the effect is already recorded")]
+    EffectRecorded,
+    /// A bound of the task is reached.
+    #[error("the task has reached its limit of {limit} {what}")]
+    Limit {
+        /// What there is too much of.
+        what: &'static str,
+        /// The bound.
+        limit: u64,
+    },
+    /// The task runs, so it can't be put on its queue.
+    #[error("the task is running")]
+    Running,
+}
