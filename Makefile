@@ -1,6 +1,6 @@
 # The verbs of the project. What is longer than a line or two is a script in tools/.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench doc clean
+.PHONY: help setup test check doc clean
 
 help: ## Show these verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s  %s\n", $$1, $$2 }' Makefile
@@ -8,17 +8,11 @@ help: ## Show these verbs
 setup: ## Install the pinned nats-server and test clients into .tools
 	@tools/setup
 
-demo: setup ## Show Sinew at work: a team of agents does a job
-	cargo run --quiet --release -p sinew -- demo
-
 test: setup ## Run the whole suite against the real nats-server
 	@tools/test
 
 check: ## Check formatting, lints, documentation, rules of the house
 	@tools/check
-
-bench: setup ## Measure Sinew beside raw JetStream
-	cargo run --quiet --release -p sinew -- bench
 
 doc: ## Build the documentation of the crates
 	cargo doc --no-deps --workspace

@@ -1,1 +1,1 @@
-//! placeholder
+//! The SDK: this floor is laid out and still empty.

@@ -34,10 +34,12 @@ pub fn epoch(task: &TaskId, epoch: Option<&str>, msg_id: Option<&str>) -> Option
     let number = |text: &str| text.parse::<u32>().ok().filter(|epoch| *epoch >= 1);
     match (epoch, msg_id) {
         (Some(text), _) => number(text),
-        (None, Some(id)) => match id.strip_prefix(task.as_str()).and_then(|rest| rest.strip_prefix(':')) {
-            Some(text) => number(text),
-            None => Some(1),
-        },
+        (None, Some(id)) => {
+            match id.strip_prefix(task.as_str()).and_then(|rest| rest.strip_prefix(':')) {
+                Some(text) => number(text),
+                None => Some(1),
+            }
+        }
         (None, None) => Some(1),
     }
 }
@@ -49,7 +51,8 @@ mod tests {
     #[test]
     fn an_epoch_is_read_from_either_header() {
         let task: TaskId = "T1".parse().unwrap();
-        let check = |header, id, expect| assert_eq!(epoch(&task, header, id), expect, "{header:?} {id:?}");
+        let check =
+            |header, id, expect| assert_eq!(epoch(&task, header, id), expect, "{header:?} {id:?}");
         check(None, None, Some(1));
         check(None, Some("T1:7"), Some(7));
         check(Some("3"), Some("T1:7"), Some(3));

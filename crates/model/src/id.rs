@@ -32,9 +32,7 @@ struct Rule {
 
 impl Rule {
     fn check(&self, text: &str) -> Result<(), IdError> {
-        let refuse = |why| {
-            Err(IdError { kind: self.kind, text: head(text, 80).to_owned(), why })
-        };
+        let refuse = |why| Err(IdError { kind: self.kind, text: head(text, 80).to_owned(), why });
         if text.is_empty() {
             return refuse("it is empty");
         }
@@ -42,7 +40,8 @@ impl Rule {
             return refuse("it is too long");
         }
         let letter = |c: char| {
-            c.is_ascii_digit() || if self.lower { c.is_ascii_lowercase() } else { c.is_ascii_alphabetic() }
+            c.is_ascii_digit()
+                || if self.lower { c.is_ascii_lowercase() } else { c.is_ascii_alphabetic() }
         };
         if !text.chars().all(|c| letter(c) || c == '-' || c == '_') {
             return refuse(if self.lower {

@@ -1,13 +1,13 @@
 //! The words and the laws of Sinew, and nothing that acts.
 //!
-//! This crate holds ids, subjects, envelopes, lifecycles as pure `decide`/`apply` functions, the
-//! catalogue of streams, and limits. It refuses to know async code, a clock, random numbers or
+//! This crate holds ids, subjects, envelopes,
+//! log entries, and limits. It refuses to know async code, a clock, random numbers or
 //! I/O: time and ids come in as arguments, so that every law can be tested in milliseconds and
 //! checked against by programs in other languages.
 //!
 //! Read it in this order: [`id`] and [`subject`] name things; [`task`] is the lifecycle that
 //! everything else serves; [`mail`], [`event`] and [`presence`] are the other envelopes;
-//! [`stream`] says where all of it is stored; [`limits`] bounds it; [`schema`] publishes it.
+//! [`limits`] bounds all of it.
 
 pub mod event;
 pub mod header;
@@ -16,13 +16,11 @@ pub mod limits;
 pub mod mail;
 pub mod presence;
 pub mod retry;
-pub mod schema;
-pub mod stream;
 pub mod subject;
 pub mod task;
 pub mod time;
 
 pub use id::{IdError, InstanceId, MeetingId, OrgId, Role, Root, TaskId};
 pub use subject::{Address, Band, Subject, Subjects};
-pub use task::{Assignment, Entry, Task, Transition};
+pub use task::{Assignment, Entry, Transition};
 pub use time::Time;

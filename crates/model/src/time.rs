@@ -12,9 +12,15 @@ pub struct Time {
 }
 
 /// A text that is not an RFC 3339 moment.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("{0:?} is not a time like 2026-05-10T14:23:01Z")]
-pub struct TimeError(String);
+#[derive(Debug, thiserror::Error)]
+#[error("{text:?} is not a time like 2026-05-10T14:23:01Z")]
+pub struct TimeError {
+    /// The refused text, cut to a readable length.
+    text: String,
+    /// What the parser says.
+    #[source]
+    source: jiff::Error,
+}
 
 impl Time {
     /// The moment that many microseconds after 1970-01-01T00:00:00Z.
@@ -58,8 +64,10 @@ impl FromStr for Time {
     type Err = TimeError;
 
     fn from_str(text: &str) -> Result<Self, TimeError> {
-        let at: jiff::Timestamp =
-            text.parse().map_err(|_: jiff::Error| TimeError(crate::limits::head(text, 64).into()))?;
+        let at: jiff::Timestamp = text.parse().map_err(|source| TimeError {
+            text: crate::limits::head(text, 64).to_owned(),
+            source,
+        })?;
         Ok(Self { micros: at.as_microsecond() })
     }
 }

@@ -1,1 +1,1 @@
-//! placeholder
+//! Controllers and faces: this floor is laid out and still empty.

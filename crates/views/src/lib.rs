@@ -1,1 +1,1 @@
-//! placeholder
+//! Projections: this floor is laid out and still empty.

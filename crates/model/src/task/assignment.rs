@@ -112,7 +112,9 @@ impl Assignment {
 
     fn check(&self, bytes: usize) -> Result<(), AssignmentError> {
         let title = self.title.as_str();
-        if title.trim().is_empty() || title.len() > TITLE_BYTES || title.chars().any(char::is_control)
+        if title.trim().is_empty()
+            || title.len() > TITLE_BYTES
+            || title.chars().any(char::is_control)
         {
             return Err(AssignmentError::Title);
         }
@@ -146,11 +148,8 @@ impl Assignment {
     /// differ: a delegation that is repeated after a time-out computes both anew.
     #[must_use]
     pub fn same_work(&self, other: &Self) -> bool {
-        let strip = |it: &Self| Self {
-            created_at: Time::from_micros(0),
-            deadline: None,
-            ..it.clone()
-        };
+        let strip =
+            |it: &Self| Self { created_at: Time::from_micros(0), deadline: None, ..it.clone() };
         strip(self) == strip(other)
     }
 

@@ -12,7 +12,9 @@ use crate::{
 };
 
 /// What happened to a task: the last token of its entry's subject.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "camelCase")]
 #[expect(missing_docs, reason = "each is described at the variant of Change of the same name")]
 pub enum Transition {
