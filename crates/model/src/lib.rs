@@ -1,11 +1,10 @@
 //! The words and the laws of Sinew, and nothing that acts.
 //!
-//! This crate holds ids, subjects, envelopes,
-//! log entries, and limits. It refuses to know async code, a clock, random numbers or
-//! I/O: time and ids come in as arguments, so that every law can be tested in milliseconds and
+//! This crate holds ids, subjects, envelopes, the entries of a task's log, and limits. It
+//! refuses to know async code, a clock, random numbers or I/O: time and ids come in as arguments, so that every law can be tested in milliseconds and
 //! checked against by programs in other languages.
 //!
-//! Read it in this order: [`id`] and [`subject`] name things; [`task`] is the lifecycle that
+//! Read it in this order: [`id`] and [`subject`] name things; [`task`] is what
 //! everything else serves; [`mail`], [`event`] and [`presence`] are the other envelopes;
 //! [`limits`] bounds all of it.
 

@@ -166,3 +166,48 @@ impl Assignment {
         self.max_attempts.unwrap_or(FAILED_ATTEMPTS)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn body(change: impl FnOnce(&mut Value)) -> Result<Assignment, AssignmentError> {
+        let mut value = json!({
+            "taskId": "T1", "orgId": "acme", "role": "cto", "delegator": "ceo",
+            "title": "Count", "createdAt": "2026-05-10T14:23:01Z", "later": 1,
+        });
+        change(&mut value);
+        Assignment::decode(&serde_json::to_vec(&value).unwrap())
+    }
+
+    #[test]
+    fn defaults_are_the_seeds_and_unknown_fields_stay() {
+        let it = body(|_| {}).unwrap();
+        assert_eq!((it.attempts(), it.priority, it.depth), (3, Band::Normal, 0));
+        assert_eq!(it.due().to_string(), "2026-05-17T14:23:01Z");
+        assert_eq!(Assignment::decode(&it.encode().unwrap()).unwrap().extra["later"], 1);
+    }
+
+    #[test]
+    fn every_rule_refuses() {
+        assert_eq!(body(|v| v["title"] = "a\nb".into()), Err(AssignmentError::Title));
+        assert_eq!(body(|v| v["depth"] = 33.into()), Err(AssignmentError::TooDeep { depth: 33 }));
+        assert_eq!(body(|v| v["maxAttempts"] = 0.into()), Err(AssignmentError::Attempts));
+        let large = body(|v| v["input"] = "x".repeat(2 * BODY_BYTES).into());
+        assert!(matches!(large, Err(AssignmentError::TooLarge { .. })));
+        let role = body(|v| v["role"] = "broadcast".into());
+        assert!(matches!(role, Err(AssignmentError::Malformed(_))));
+        let other =
+            body(|_| {}).unwrap().check_route(&"acme".parse().unwrap(), &"qa".parse().unwrap());
+        assert!(matches!(other, Err(AssignmentError::Misrouted { .. })));
+    }
+
+    #[test]
+    fn a_repeated_delegation_is_the_same_work_and_another_title_is_not() {
+        let it = body(|_| {}).unwrap();
+        let later = body(|v| v["createdAt"] = "2027-01-01T00:00:00Z".into()).unwrap();
+        assert!(it.same_work(&later));
+        assert!(!it.same_work(&body(|v| v["title"] = "Other".into()).unwrap()));
+    }
+}

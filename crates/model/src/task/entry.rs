@@ -324,3 +324,28 @@ impl Entry {
         Ok(entry)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_must_agree_with_its_subject() {
+        let subjects = Subjects::new(crate::id::Root::default(), "acme".parse().unwrap());
+        let body = br#"{"taskId":"T1","orgId":"acme","at":"2026-05-10T14:23:01Z",
+            "by":{"role":"cto"},"transition":"progress","attempt":1,"message":"half","later":true}"#;
+        let read = |subject: &str| Entry::decode(&subjects, subject, body);
+        let entry = read("genbrain.org.acme.tasks.T1.progress").unwrap();
+        let back = serde_json::to_vec(&entry).unwrap();
+        assert_eq!(serde_json::from_slice::<Entry>(&back).unwrap(), entry);
+        for alien in
+            ["acme.tasks.T2.progress", "acme.tasks.T1.completed", "other.tasks.T1.progress"]
+        {
+            let fault = read(&format!("genbrain.org.{alien}")).unwrap_err();
+            assert!(matches!(fault, DecodeError::Alien(_)), "{alien}: {fault}");
+        }
+        let unknown = read("genbrain.org.acme.tasks.T1.verified");
+        assert_eq!(unknown, Err(DecodeError::Unknown("verified".to_owned())));
+        assert!(matches!(read("genbrain.org.acme.events"), Err(DecodeError::Subject(_))));
+    }
+}
