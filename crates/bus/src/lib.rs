@@ -1,1 +1,11 @@
-//! JetStream as Sinew needs it: this floor is laid out and still empty.
+//! JetStream as Sinew needs it. This crate owns the NATS client and hides its traps; nothing
+//! above it names `async_nats`, and nothing here decides what a task may do: that is `model`'s.
+//!
+//! Read it in this order: [`connect`] gives a [`Bus`], which is bound to one org.
+
+pub mod clock;
+pub mod connect;
+pub mod request;
+
+pub use connect::{Auth, Bus, Config, ConnectError};
+pub use request::{ApiError, RequestError};

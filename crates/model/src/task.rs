@@ -1,4 +1,5 @@
-//! A task's life: what is delegated, and the entries of its log.
+//! A task's life: what is delegated, the entries of its log, the state that they add up to, and
+//! what may be asked of it.
 //!
 //! ```text
 //! created -> started(attempt) -> progress* -> completed | failed | cancelled | dead
@@ -9,7 +10,10 @@
 
 mod assignment;
 mod command;
+mod decide;
 mod entry;
+mod state;
+pub mod sweep;
 
 pub use assignment::{Assignment, AssignmentError};
 pub use command::{Command, Refusal};
@@ -17,3 +21,4 @@ pub use entry::{
     Actor, Change, DeadCause, DecodeError, Effect, EnqueueReason, Entry, ReleaseReason, Start,
     Transition,
 };
+pub use state::{End, Phase, State, Stored, Task, Void};

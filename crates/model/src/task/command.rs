@@ -127,6 +127,16 @@ pub enum Refusal {
         /// The epoch of the task.
         current: u32,
     },
+    /// The assignment is of a later epoch: it was put on the queue, and whoever did so has not
+    /// written that down. Record it, then start.
+    #[error("the assignment is of a later epoch than {current}")]
+    Ahead {
+        /// The epoch of the task.
+        current: u32,
+    },
+    /// No attempt may begin any more: give the task up.
+    #[error("no attempt may begin any more")]
+    Doomed(DeadCause),
     /// The task lies on its queue, or runs, under another sequence.
     #[error("the task belongs to the assignment at sequence {current}, not {got}")]
     OtherMessage {

@@ -229,6 +229,8 @@ pub enum Effect {
 pub enum EnqueueReason {
     /// An attempt failed.
     Retry,
+    /// A worker met it on the queue before the log knew of it.
+    Found,
     /// The sweep found it nowhere.
     Lost,
     /// It was dead, and somebody revived it.

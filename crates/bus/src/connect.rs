@@ -1,0 +1,228 @@
+//! The connection to NATS, bound to one org for its whole life. It reconnects by itself, for
+//! ever; whoever holds something that a reconnect voids (an open pull) watches
+//! [`Bus::connections`].
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use sinew_model::{OrgId, Root, Subjects};
+use tokio::sync::watch;
+
+/// How a connection proves who it is.
+#[derive(Clone, Default)]
+#[non_exhaustive]
+pub enum Auth {
+    /// Not at all.
+    #[default]
+    None,
+    /// User and password.
+    Password {
+        /// The user.
+        user: String,
+        /// The password. Never logged.
+        password: String,
+    },
+    /// A `.creds` file, read again at each connection.
+    Credentials(PathBuf),
+}
+
+impl std::fmt::Debug for Auth {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::None => f.write_str("None"),
+            Self::Password { user, .. } => write!(f, "Password({user:?}, ...)"),
+            Self::Credentials(path) => write!(f, "Credentials({path:?})"),
+        }
+    }
+}
+
+/// Where to connect, as whom, and for which org.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// One or more servers: `nats://127.0.0.1:4222`, divided by commas.
+    pub url: String,
+    /// Proof of identity.
+    pub auth: Auth,
+    /// First token of every subject.
+    pub root: Root,
+    /// The org that everything on this connection belongs to.
+    pub org: OrgId,
+    /// What the server's connection list shows.
+    pub name: String,
+}
+
+impl Config {
+    /// A connection without proof of identity, below the default root.
+    #[must_use]
+    pub fn new(url: impl Into<String>, org: OrgId) -> Self {
+        let name = format!("sinew {org}");
+        Self { url: url.into(), auth: Auth::None, root: Root::default(), org, name }
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The address is not one.
+    #[error("{url:?} is not the address of a NATS server")]
+    Address {
+        /// What was given.
+        url: String,
+        /// What is wrong with it.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The credentials file is missing or not readable as one.
+    #[error("the credentials in {} cannot be used", .path.display())]
+    Credentials {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The server does not answer, or does not let this user in.
+    #[error("no connection to {url}")]
+    Refused {
+        /// Where.
+        url: String,
+        /// Why.
+        #[source]
+        source: async_nats::ConnectError,
+    },
+}
+
+/// A connection for one org. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Bus {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    client: async_nats::Client,
+    subjects: Subjects,
+    /// How often the connection was made; the client's event callback holds the other end.
+    connections: watch::Receiver<u64>,
+}
+
+impl Bus {
+    /// Connects. The first attempt must succeed; later ones are repeated for ever.
+    ///
+    /// # Errors
+    /// See [`ConnectError`].
+    pub async fn connect(config: Config) -> Result<Self, ConnectError> {
+        let (seen, connections) = watch::channel(0);
+        let seen = Arc::new(seen);
+        let options = options(&config.auth)
+            .await?
+            .name(&config.name)
+            // A half-dead connection is noticed within half a minute, not two.
+            .ping_interval(Duration::from_secs(10))
+            .connection_timeout(Duration::from_secs(5))
+            .reconnect_delay_callback(reconnect_delay)
+            .event_callback(move |event| {
+                let seen = Arc::clone(&seen);
+                async move { observe(&event, &seen) }
+            });
+        let servers: Vec<async_nats::ServerAddr> = config
+            .url
+            .split(',')
+            .map(|part| part.trim().parse())
+            .collect::<Result<_, _>>()
+            .map_err(|source| ConnectError::Address { url: config.url.clone(), source })?;
+        let client = options
+            .connect(servers)
+            .await
+            .map_err(|source| ConnectError::Refused { url: config.url.clone(), source })?;
+        let subjects = Subjects::new(config.root, config.org);
+        Ok(Self { inner: Arc::new(Inner { client, subjects, connections }) })
+    }
+
+    /// The subjects of the org.
+    #[must_use]
+    pub fn subjects(&self) -> &Subjects {
+        &self.inner.subjects
+    }
+
+    /// A number that changes with every reconnect. Open pulls of before are void then.
+    #[must_use]
+    pub fn connections(&self) -> watch::Receiver<u64> {
+        self.inner.connections.clone()
+    }
+
+    /// The largest message that this server takes, headers included, in bytes.
+    #[must_use]
+    pub fn max_payload(&self) -> usize {
+        self.inner.client.server_info().max_payload
+    }
+
+    /// The version of the server that answers.
+    #[must_use]
+    pub fn server_version(&self) -> String {
+        self.inner.client.server_info().version
+    }
+
+    /// Hands everything that was sent to the server before it returns.
+    ///
+    /// # Errors
+    /// In words, when the connection is closed.
+    pub async fn flush(&self) -> Result<(), String> {
+        self.inner.client.flush().await.map_err(|error| error.to_string())
+    }
+
+    pub(crate) fn nats(&self) -> &async_nats::Client {
+        &self.inner.client
+    }
+}
+
+async fn options(auth: &Auth) -> Result<async_nats::ConnectOptions, ConnectError> {
+    let options = async_nats::ConnectOptions::new();
+    match auth {
+        Auth::None => Ok(options),
+        Auth::Password { user, password } => {
+            Ok(options.user_and_password(user.clone(), password.clone()))
+        }
+        Auth::Credentials(path) => options
+            .credentials_file(path)
+            .await
+            .map_err(|source| ConnectError::Credentials { path: path.clone(), source }),
+    }
+}
+
+/// Fast at first, since a restarted server is back in a moment; then at most every two seconds.
+fn reconnect_delay(attempts: usize) -> Duration {
+    let doublings = u32::try_from(attempts.saturating_sub(1)).unwrap_or(u32::MAX).min(6);
+    Duration::from_millis(50).saturating_mul(1 << doublings).min(Duration::from_secs(2))
+}
+
+fn observe(event: &async_nats::Event, seen: &watch::Sender<u64>) {
+    use async_nats::Event;
+    #[expect(clippy::wildcard_enum_match_arm, reason = "events of the client that say little")]
+    match event {
+        Event::Connected => {
+            seen.send_modify(|count| *count += 1);
+            tracing::debug!("connected");
+        }
+        Event::Disconnected => tracing::warn!("the connection to NATS is lost; reconnecting"),
+        other => tracing::warn!(event = %other, "the NATS client reports"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reconnects_are_fast_at_first_and_bounded() {
+        let delays: Vec<u128> = (1..=8).map(|n| reconnect_delay(n).as_millis()).collect();
+        assert_eq!(delays, [50, 100, 200, 400, 800, 1600, 2000, 2000]);
+        assert_eq!(reconnect_delay(usize::MAX), Duration::from_secs(2));
+    }
+
+    #[test]
+    fn a_password_is_never_printed() {
+        let auth = Auth::Password { user: "u".to_owned(), password: "secret".to_owned() };
+        assert!(!format!("{auth:?}").contains("secret"));
+    }
+}

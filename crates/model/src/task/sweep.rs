@@ -1,0 +1,90 @@
+//! Whether something can still move a task that has not ended. A queued message, a schedule or a
+//! live attempt must; where none is left, the sweep puts the task on its queue again or gives it
+//! up. So a queue can be emptied by hand, and every task still ends.
+
+use super::{
+    entry::DeadCause,
+    state::{Phase, State},
+};
+use crate::{limits, time::Time};
+
+/// What must be looked up before a task can be judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// Nothing: it ended, moved a moment ago, or is past its deadline.
+    Nowhere,
+    /// Whether its message is still in the queue, at this sequence.
+    Queue(u64),
+    /// Whether its schedule is still there.
+    Schedule,
+}
+
+/// What was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Evidence {
+    /// Whether that which was to be looked up is there.
+    pub there: bool,
+    /// Whether the instance of the running attempt showed a sign of life, as the same process,
+    /// within [`limits::HEARTBEAT_SILENCE`].
+    pub alive: bool,
+}
+
+/// What to do about a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Something moves it.
+    Fine,
+    /// Nothing does: put it on its queue as the next epoch.
+    Requeue,
+    /// Its message is gone and its attempt shows no sign of life: release the attempt first.
+    ReleaseAndRequeue {
+        /// The attempt.
+        attempt: u32,
+    },
+    /// Give it up.
+    Bury {
+        /// The kind of cause.
+        cause: DeadCause,
+        /// In words.
+        detail: String,
+    },
+}
+
+/// What to look up for a task.
+#[must_use]
+pub fn look(state: &State, now: Time) -> Look {
+    if state.end().is_some() || now >= state.due || now.since(state.last_at) < limits::SWEEP_GRACE {
+        return Look::Nowhere;
+    }
+    match &state.phase {
+        Phase::Queued { queue_seq: Some(seq), .. } => Look::Queue(*seq),
+        Phase::Queued { queue_seq: None, .. } => Look::Schedule,
+        Phase::Running { start, .. } => Look::Queue(start.queue_seq),
+        Phase::Released { queue_seq, .. } => Look::Queue(*queue_seq),
+        Phase::Ended { .. } => Look::Nowhere,
+    }
+}
+
+/// Judges a task by what was found.
+#[must_use]
+pub fn judge(state: &State, evidence: Evidence, now: Time) -> Verdict {
+    if state.end().is_some() {
+        return Verdict::Fine;
+    }
+    if now >= state.due {
+        let detail = format!("it had not ended by its deadline {}", state.due);
+        return Verdict::Bury { cause: DeadCause::DeadlinePassed, detail };
+    }
+    if evidence.there || now.since(state.last_at) < limits::SWEEP_GRACE {
+        return Verdict::Fine;
+    }
+    if state.epoch >= limits::EPOCHS {
+        let detail = format!("it was put on its queue {} times and is there no more", state.epoch);
+        return Verdict::Bury { cause: DeadCause::Lost, detail };
+    }
+    match &state.phase {
+        Phase::Running { .. } if evidence.alive => Verdict::Fine,
+        Phase::Running { start, .. } => Verdict::ReleaseAndRequeue { attempt: start.attempt },
+        Phase::Queued { .. } | Phase::Released { .. } | Phase::Ended { .. } => Verdict::Requeue,
+    }
+}
