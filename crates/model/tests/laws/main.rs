@@ -1,0 +1,5 @@
+//! The laws of the model, held against whatever chance makes up.
+#![expect(clippy::unwrap_used, reason = "a test ends with a message")]
+
+mod subject;
+mod task;

@@ -1,0 +1,56 @@
+//! What is built can be parsed back, for every name that the border lets in.
+
+use proptest::prelude::*;
+use sinew_model::{Address, Band, MeetingId, OrgId, Role, Root, Subjects, TaskId, Transition};
+
+fn role() -> impl Strategy<Value = Role> {
+    "[a-z0-9][a-z0-9_-]{0,20}".prop_filter_map("reserved", |text| text.parse().ok())
+}
+
+fn org() -> impl Strategy<Value = OrgId> {
+    "[a-z0-9][a-z0-9_-]{0,20}".prop_filter_map("reserved", |text| text.parse().ok())
+}
+
+fn band() -> impl Strategy<Value = Band> {
+    prop::sample::select(Band::ALL.to_vec())
+}
+
+proptest! {
+    #[test]
+    fn build_and_parse_agree(
+        (root, org, role, band) in ("[a-z][a-z0-9]{0,9}", org(), role(), band()),
+        (task, meeting) in ("[A-Za-z0-9][A-Za-z0-9_-]{0,63}", "[A-Za-z0-9][A-Za-z0-9_-]{0,63}"),
+        transition in prop::sample::select(Transition::ALL.to_vec()),
+    ) {
+        let (task, meeting): (TaskId, MeetingId) = (task.parse().unwrap(), meeting.parse().unwrap());
+        let s = Subjects::new(root.parse::<Root>().unwrap(), org.clone());
+        let word = transition.word().to_owned();
+        let cases = [
+            (s.tasks(&role, band), Address::Tasks(role.clone(), band)),
+            (s.due(&role, band), Address::Due(role.clone(), band)),
+            (s.inbox(&role), Address::Inbox(role.clone())),
+            (s.meetings(&role), Address::Meetings(role.clone())),
+            (s.heartbeat(&role), Address::Heartbeat(role)),
+            (s.broadcast(), Address::Broadcast),
+            (s.entry(&task, transition), Address::Entry(org.clone(), task.clone(), word.clone())),
+            (s.transition(transition), Address::Transition(org.clone(), word)),
+            (s.events(), Address::Events(org.clone())),
+            (s.metrics(), Address::Metrics(org)),
+            (s.meeting_messages(&meeting), Address::MeetingMessages(meeting.clone())),
+            (s.meeting_decisions(&meeting), Address::MeetingDecisions(meeting)),
+            (s.system_health(), Address::SystemHealth),
+            (s.system_scaling(), Address::SystemScaling),
+            (s.schedule(&task), Address::Schedule(task)),
+        ];
+        for (subject, address) in cases {
+            prop_assert_eq!(s.parse(subject.as_str()), Some(address), "{}", subject);
+        }
+    }
+
+    #[test]
+    fn parsing_anything_never_panics(text in "[a-z.*>]{0,60}") {
+        let s = Subjects::new(Root::default(), "acme".parse().unwrap());
+        let _address = s.parse(&text);
+        let _address = s.parse(&format!("genbrain.{text}"));
+    }
+}

@@ -1,0 +1,316 @@
+//! A task's log under many writers whose view of it is late, who repeat themselves and crash:
+//! one writer wins each place, one entry ends the task, a lost fence stays lost, and whatever the
+//! sweep finds gone, it gets the task to an end.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use serde_json::json;
+use sinew_model::task::{
+    Actor, Assignment, Change, Command, DeadCause, EnqueueReason, Entry, Phase, Refusal,
+    ReleaseReason, Stored, Task, Void, sweep,
+};
+use sinew_model::{TaskId, Time, limits};
+
+fn id() -> TaskId {
+    "T1".parse().unwrap()
+}
+
+fn assignment() -> Box<Assignment> {
+    let value = json!({
+        "taskId": "T1", "orgId": "acme", "role": "cto", "delegator": "ceo",
+        "title": "Count", "createdAt": "2026-05-10T14:23:01Z",
+    });
+    Box::new(serde_json::from_value(value).unwrap())
+}
+
+fn start_of_time() -> Time {
+    assignment().created_at
+}
+
+fn entry(change: Change, at: Time) -> Entry {
+    let by = Actor { role: "cto".parse().unwrap(), instance: None };
+    Entry { task_id: id(), org_id: "acme".parse().unwrap(), at, by, change }
+}
+
+/// The stream as the server keeps it: an append is stored if its expectation holds.
+#[derive(Default)]
+struct Log {
+    stored: Vec<Stored>,
+    last: u64,
+}
+
+impl Log {
+    fn append(&mut self, change: Change, expected: u64, at: Time) -> bool {
+        if expected != self.last {
+            return false;
+        }
+        self.force(change, Some(expected), at);
+        true
+    }
+
+    /// What a writer does who knows no law.
+    fn force(&mut self, change: Change, expected: Option<u64>, at: Time) {
+        self.last += 3; // other tasks have entries in between
+        let seq = self.last;
+        self.stored.push(Stored { seq, expected, token: None, entry: entry(change, at) });
+    }
+
+    fn fold(&self, upto: usize) -> Task {
+        let mut task = Task::default();
+        for stored in self.stored.iter().take(upto) {
+            let _void = task.apply(&id(), stored);
+        }
+        task
+    }
+}
+
+fn command(kind: u8, attempt: u32, writer: u8) -> Command {
+    let instance = || format!("cto-{writer}").parse().unwrap();
+    match kind {
+        0 => Command::Create { assignment: assignment(), queue_seq: 1 },
+        1 => Command::Start {
+            epoch: attempt,
+            queue_seq: attempt.into(),
+            instance: instance(),
+            incarnation: format!("{writer}"),
+            ack: None,
+        },
+        2 => Command::Progress { attempt, message: "half".into(), percent: Some(200) },
+        3 => Command::Complete { attempt, result: json!(42) },
+        4 => Command::Fail { attempt, cause: "x".into(), retry: Some(Duration::ZERO) },
+        5 => Command::Fail { attempt, cause: "x".into(), retry: None },
+        6 => Command::Release { attempt, reason: ReleaseReason::Drained, retry: None },
+        7 => Command::Enqueue {
+            epoch: attempt,
+            queue_seq: Some(attempt.into()),
+            not_before: None,
+            reason: EnqueueReason::Retry,
+        },
+        8 => Command::Cancel { reason: "no".into() },
+        _ => Command::Bury { cause: DeadCause::Lost, detail: "gone".into(), bytes: None },
+    }
+}
+
+/// One step of one writer: what it asks, and how many entries its view of the log lacks.
+type Step = (u8, u32, u8, usize);
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let kind = prop_oneof![8 => 0u8..8, 1 => 8u8..10];
+    prop::collection::vec((kind, 1u32..6, 0u8..3, 0usize..4), 1..80)
+}
+
+fn ends(log: &Log) -> usize {
+    log.stored.iter().filter(|stored| stored.entry.change.transition().is_end()).count()
+}
+
+proptest! {
+    #[test]
+    fn guarded_writers_with_late_views_never_break_the_law(steps in steps()) {
+        let mut log = Log::default();
+        for (kind, attempt, writer, lack) in steps {
+            let view = log.fold(log.stored.len().saturating_sub(lack));
+            if let Ok(change) = view.decide(&command(kind, attempt, writer), start_of_time()) {
+                log.append(change, view.last_seq, start_of_time());
+            }
+        }
+        let mut task = Task::default();
+        for stored in &log.stored {
+            prop_assert_eq!(task.apply(&id(), stored), Ok(()), "{:?}", stored);
+        }
+        prop_assert!(ends(&log) <= 1, "one entry ends a task");
+        prop_assert_eq!(task.has_ended(), ends(&log) == 1);
+        // Attempts are numbered without a gap: each fence is newer than the one before.
+        let starts: Vec<u32> = log.stored.iter().filter_map(|stored| match &stored.entry.change {
+            Change::Started(start) => Some(start.attempt),
+            _ => None,
+        }).collect();
+        prop_assert!(starts.iter().copied().eq(1..=u32::try_from(starts.len()).unwrap()));
+    }
+
+    #[test]
+    fn what_unlawful_writers_add_changes_nothing(
+        steps in steps(),
+        noise in prop::collection::vec((0u8..10, 1u32..6, 0usize..80, prop::option::of(0u64..9)), 0..20),
+    ) {
+        let mut log = Log::default();
+        let mut lawful: Vec<Change> = Vec::new();
+        for (at, (kind, attempt, writer, _)) in steps.into_iter().enumerate() {
+            for (kind, attempt, place, expected) in &noise {
+                if *place != at { continue; }
+                // An entry decided on an empty log, or one with a wrong expectation.
+                let mut other = log.fold(usize::MAX);
+                other.state = log.fold(at / 2).state;
+                let wrong = expected.filter(|expected| *expected != log.last);
+                if let Ok(change) = other.decide(&command(*kind, *attempt, 9), start_of_time()) {
+                    log.force(change, wrong, start_of_time());
+                }
+            }
+            let view = log.fold(usize::MAX);
+            if let Ok(change) = view.decide(&command(kind, attempt, writer), start_of_time())
+                && log.append(change.clone(), view.last_seq, start_of_time())
+            {
+                lawful.push(change);
+            }
+        }
+        let mut clean = Log::default();
+        for change in lawful {
+            let last = clean.last;
+            clean.append(change, last, start_of_time());
+        }
+        prop_assert_eq!(log.fold(usize::MAX).state, clean.fold(usize::MAX).state);
+        let voids = log.stored.len() - clean.stored.len();
+        prop_assert_eq!(usize::try_from(log.fold(usize::MAX).voids).unwrap(), voids);
+    }
+
+    #[test]
+    fn an_entry_stored_twice_counts_once(steps in steps(), twice in 0usize..80) {
+        let mut log = Log::default();
+        for (kind, attempt, writer, _) in steps {
+            let view = log.fold(usize::MAX);
+            if let Ok(change) = view.decide(&command(kind, attempt, writer), start_of_time()) {
+                log.append(change, view.last_seq, start_of_time());
+            }
+        }
+        let before = log.fold(usize::MAX);
+        if let Some(again) = log.stored.get(twice).cloned() {
+            log.force(again.entry.change, again.expected, again.entry.at);
+            let after = log.fold(usize::MAX);
+            prop_assert_eq!(after.state, before.state);
+            prop_assert_eq!(after.voids, before.voids + 1);
+        }
+    }
+
+    #[test]
+    fn a_lost_fence_stays_lost(steps in steps(), late in 3u8..7) {
+        let mut log = Log::default();
+        for (kind, attempt, writer, _) in steps {
+            let view = log.fold(usize::MAX);
+            if let Ok(change) = view.decide(&command(kind, attempt, writer), start_of_time()) {
+                log.append(change, view.last_seq, start_of_time());
+            }
+        }
+        let task = log.fold(usize::MAX);
+        let running = task.state.as_ref().and_then(|state| state.running()).map(|start| start.attempt);
+        for attempt in 0..=task.state.as_ref().map_or(0, |state| state.attempts) {
+            if Some(attempt) == running { continue; }
+            let refused = task.decide(&command(late, attempt, 0), start_of_time());
+            prop_assert!(
+                matches!(refused, Err(Refusal::Fenced { .. } | Refusal::Ended(_) | Refusal::NoTask)),
+                "{:?}", refused
+            );
+            // Nor does it help to write without asking, even with the right expectation.
+            if late == 3 && task.state.is_some() {
+                let stored = Stored {
+                    seq: log.last + 1,
+                    expected: Some(log.last),
+                    token: None,
+                    entry: entry(Change::Completed { attempt, result: json!(1) }, start_of_time()),
+                };
+                let mut zombie = task.clone();
+                let void = zombie.apply(&id(), &stored);
+                prop_assert!(matches!(void, Err(Void::Fence | Void::AfterEnd)), "{:?}", void);
+                prop_assert_eq!(zombie.state, task.state.clone());
+            }
+        }
+    }
+
+    #[test]
+    fn whatever_is_gone_the_sweep_moves_every_task_that_has_not_ended(steps in steps()) {
+        let mut log = Log::default();
+        for (kind, attempt, writer, _) in steps {
+            let view = log.fold(usize::MAX);
+            if let Ok(change) = view.decide(&command(kind, attempt, writer), start_of_time()) {
+                log.append(change, view.last_seq, start_of_time());
+            }
+        }
+        let task = log.fold(usize::MAX);
+        let Some(state) = task.state.clone().filter(|state| state.end().is_none()) else {
+            return Ok(());
+        };
+        let later = state.last_at.plus(limits::SWEEP_GRACE);
+        prop_assert_ne!(sweep::look(&state, later), sweep::Look::Nowhere);
+        let gone = sweep::Evidence { there: false, alive: false };
+        let verdict = sweep::judge(&state, gone, later);
+        let mut moved = log;
+        let carry = |log: &mut Log, command: Command| {
+            let view = log.fold(usize::MAX);
+            let change = view.decide(&command, later).unwrap();
+            assert!(log.append(change, view.last_seq, later));
+        };
+        if let sweep::Verdict::ReleaseAndRequeue { attempt } = verdict {
+            prop_assert!(state.running().is_some());
+            let reason = ReleaseReason::Orphaned;
+            carry(&mut moved, Command::Release { attempt, reason, retry: None });
+        } else {
+            prop_assert_eq!(verdict, sweep::Verdict::Requeue);
+        }
+        let (epoch, queue_seq) = (state.epoch + 1, Some(99));
+        let reason = EnqueueReason::Lost;
+        carry(&mut moved, Command::Enqueue { epoch, queue_seq, not_before: None, reason });
+        let after = moved.fold(usize::MAX).state.unwrap();
+        prop_assert_eq!(after.queue_seq(), Some(99));
+        // A message of an earlier epoch that turns up after all begins nothing.
+        let stale = moved.fold(usize::MAX).decide(&command(1, state.epoch, 0), later);
+        prop_assert!(matches!(stale, Err(Refusal::StaleEpoch { .. })), "{:?}", stale);
+        // And when its time is over, it ends whatever is found.
+        let over = state.due.plus(Duration::from_secs(1));
+        let there = sweep::Evidence { there: true, alive: true };
+        let bury = sweep::judge(&state, there, over);
+        let buried = matches!(bury, sweep::Verdict::Bury { cause: DeadCause::DeadlinePassed, .. });
+        prop_assert!(buried);
+    }
+}
+
+#[test]
+fn a_live_attempt_whose_message_is_gone_is_left_alone() {
+    let mut log = Log::default();
+    log.append(Change::Created { assignment: assignment(), queue_seq: 1 }, 0, start_of_time());
+    let start = log.fold(9).decide(&command(1, 1, 0), start_of_time()).unwrap();
+    let expected = log.last;
+    log.append(start, expected, start_of_time());
+    let state = log.fold(9).state.unwrap();
+    assert!(matches!(state.phase, Phase::Running { .. }));
+    let later = state.last_at.plus(limits::SWEEP_GRACE);
+    let judge = |there, alive| sweep::judge(&state, sweep::Evidence { there, alive }, later);
+    assert_eq!(judge(false, true), sweep::Verdict::Fine);
+    assert_eq!(judge(true, false), sweep::Verdict::Fine, "the server's ack wait moves it");
+    assert_eq!(judge(false, false), sweep::Verdict::ReleaseAndRequeue { attempt: 1 });
+}
+
+#[test]
+fn the_last_failed_attempt_is_a_death_with_its_cause_and_can_be_revived() {
+    let mut log = Log::default();
+    let mut ask = |command: Command| {
+        let task = log.fold(usize::MAX);
+        let change = task.decide(&command, start_of_time())?;
+        assert!(log.append(change.clone(), task.last_seq, start_of_time()));
+        Ok::<_, Refusal>(change)
+    };
+    ask(command(0, 1, 0)).unwrap();
+    for attempt in 1..=limits::FAILED_ATTEMPTS {
+        let Command::Start { instance, incarnation, ack, .. } = command(1, 1, 0) else { return };
+        ask(Command::Start { epoch: 1, queue_seq: 1, instance, incarnation, ack }).unwrap();
+        let last = ask(command(4, attempt, 0)).unwrap();
+        if attempt < limits::FAILED_ATTEMPTS {
+            assert!(matches!(last, Change::Released { .. }), "{last:?}");
+        } else {
+            assert!(matches!(
+                last,
+                Change::Dead { cause: DeadCause::AttemptsExhausted, ref detail, .. } if detail == "x"
+            ));
+        }
+    }
+    assert_eq!(
+        ask(command(7, 2, 0)),
+        Err(Refusal::Ended(sinew_model::Transition::Dead)),
+        "only a revival brings it back"
+    );
+    let reason = EnqueueReason::Revived;
+    let revive = Command::Enqueue { epoch: 2, queue_seq: Some(2), not_before: None, reason };
+    ask(revive).unwrap();
+    ask(command(1, 2, 0)).unwrap();
+    ask(command(3, 4, 0)).unwrap();
+    assert!(log.fold(usize::MAX).has_ended());
+    assert_eq!(log.fold(usize::MAX).voids, 0);
+}
