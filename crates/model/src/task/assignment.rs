@@ -44,6 +44,9 @@ pub struct Assignment {
     /// When it ends in `dead` if it has not ended before; 7 days after `createdAt` if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Time>,
+    /// The moment before which no attempt begins; at once if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Time>,
     /// Failed attempts after which it is dead; 3 if absent, at most 100.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_attempts: Option<u32>,
@@ -144,12 +147,16 @@ impl Assignment {
         })
     }
 
-    /// Whether both ask for the same work. When they were asked, and by when the work is due, may
-    /// differ: a delegation that is repeated after a time-out computes both anew.
+    /// Whether both ask for the same work. When they were asked, and when the work may begin
+    /// and is due, may differ: a delegation that is repeated after a time-out computes both anew.
     #[must_use]
     pub fn same_work(&self, other: &Self) -> bool {
-        let strip =
-            |it: &Self| Self { created_at: Time::from_micros(0), deadline: None, ..it.clone() };
+        let strip = |it: &Self| Self {
+            created_at: Time::from_micros(0),
+            deadline: None,
+            not_before: None,
+            ..it.clone()
+        };
         strip(self) == strip(other)
     }
 

@@ -17,8 +17,8 @@ pub enum Command {
     Create {
         /// The assignment.
         assignment: Box<Assignment>,
-        /// Its sequence in the queue.
-        queue_seq: u64,
+        /// Its sequence in the queue; `None` while a schedule holds it.
+        queue_seq: Option<u64>,
     },
     /// Begin an attempt with a delivery in hand.
     Start {

@@ -111,8 +111,9 @@ pub enum Change {
     Created {
         /// The assignment as it was delegated.
         assignment: Box<Assignment>,
-        /// Its sequence in the queue.
-        queue_seq: u64,
+        /// Its sequence in the queue; absent while a schedule holds it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        queue_seq: Option<u64>,
     },
     /// The task was put on its queue again.
     Enqueued {

@@ -271,7 +271,7 @@ fn first(id: &TaskId, entry: &Entry) -> Result<State, Void> {
         if &assignment.task_id != id || assignment.org_id != entry.org_id {
             return Err(Void::Alien);
         }
-        let phase = Phase::Queued { queue_seq: Some(*queue_seq), not_before: None };
+        let phase = Phase::Queued { queue_seq: *queue_seq, not_before: assignment.not_before };
         return Ok(state(Some(assignment.clone()), phase, assignment.due()));
     }
     // A message that is no assignment has no other entry than its end.

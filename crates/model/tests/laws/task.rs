@@ -68,7 +68,7 @@ impl Log {
 fn command(kind: u8, attempt: u32, writer: u8) -> Command {
     let instance = || format!("cto-{writer}").parse().unwrap();
     match kind {
-        0 => Command::Create { assignment: assignment(), queue_seq: 1 },
+        0 => Command::Create { assignment: assignment(), queue_seq: Some(1) },
         1 => Command::Start {
             epoch: attempt,
             queue_seq: attempt.into(),
@@ -302,7 +302,11 @@ proptest! {
 #[test]
 fn a_live_attempt_whose_message_is_gone_is_left_alone() {
     let mut log = Log::default();
-    log.append(Change::Created { assignment: assignment(), queue_seq: 1 }, 0, start_of_time());
+    log.append(
+        Change::Created { assignment: assignment(), queue_seq: Some(1) },
+        0,
+        start_of_time(),
+    );
     let start = log.fold(9).decide(&command(1, 1, 0), start_of_time()).unwrap();
     let expected = log.last;
     log.append(start, expected, start_of_time());
