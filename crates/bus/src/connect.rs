@@ -7,6 +7,8 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use sinew_model::{OrgId, Root, Subjects};
 use tokio::sync::watch;
 
+use crate::publish::Committers;
+
 /// How a connection proves who it is.
 #[derive(Clone, Default)]
 #[non_exhaustive]
@@ -48,6 +50,9 @@ pub struct Config {
     pub org: OrgId,
     /// What the server's connection list shows.
     pub name: String,
+    /// Whether publishes go through a committer of another process where one serves
+    /// ([`CommitService`](crate::CommitService)), so that many processes share its batches.
+    pub commit_service: bool,
 }
 
 impl Config {
@@ -55,7 +60,14 @@ impl Config {
     #[must_use]
     pub fn new(url: impl Into<String>, org: OrgId) -> Self {
         let name = format!("sinew {org}");
-        Self { url: url.into(), auth: Auth::None, root: Root::default(), org, name }
+        Self {
+            url: url.into(),
+            auth: Auth::None,
+            root: Root::default(),
+            org,
+            name,
+            commit_service: false,
+        }
     }
 }
 
@@ -104,6 +116,8 @@ struct Inner {
     subjects: Subjects,
     /// How often the connection was made; the client's event callback holds the other end.
     connections: watch::Receiver<u64>,
+    /// The committers of the streams that were published to; they end when this is dropped.
+    committers: Committers,
 }
 
 impl Bus {
@@ -112,7 +126,7 @@ impl Bus {
     /// # Errors
     /// See [`ConnectError`].
     pub async fn connect(config: Config) -> Result<Self, ConnectError> {
-        let (seen, connections) = watch::channel(0);
+        let (seen, mut connections) = watch::channel(0);
         let seen = Arc::new(seen);
         let options = options(&config.auth)
             .await?
@@ -135,8 +149,12 @@ impl Bus {
             .connect(servers)
             .await
             .map_err(|source| ConnectError::Refused { url: config.url.clone(), source })?;
+        // The event of the first connection comes a moment later. Without this wait it would look
+        // like a reconnect to who publishes at once. An error means that no event will come.
+        drop(connections.wait_for(|count| *count > 0).await);
+        let committers = Committers::new(config.commit_service);
         let subjects = Subjects::new(config.root, config.org);
-        Ok(Self { inner: Arc::new(Inner { client, subjects, connections }) })
+        Ok(Self { inner: Arc::new(Inner { client, subjects, connections, committers }) })
     }
 
     /// The subjects of the org.
@@ -169,6 +187,10 @@ impl Bus {
     /// In words, when the connection is closed.
     pub async fn flush(&self) -> Result<(), String> {
         self.inner.client.flush().await.map_err(|error| error.to_string())
+    }
+
+    pub(crate) fn committers(&self) -> &Committers {
+        &self.inner.committers
     }
 
     pub(crate) fn nats(&self) -> &async_nats::Client {

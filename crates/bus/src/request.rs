@@ -119,23 +119,34 @@ impl Bus {
         payload: bytes::Bytes,
         patience: Duration,
     ) -> Result<async_nats::Message, RequestError> {
-        let mut request = async_nats::Request::new().payload(payload).timeout(Some(patience));
-        if let Some(headers) = headers {
-            request = request.headers(headers);
-        }
-        self.nats().send_request(subject.to_owned(), request).await.map_err(|error| {
-            use async_nats::RequestErrorKind as Kind;
-            let subject = subject.to_owned();
-            match error.kind() {
-                Kind::NoResponders => RequestError::NoResponders { subject },
-                Kind::TimedOut => RequestError::Unknown { subject, after: patience },
-                Kind::InvalidSubject | Kind::MaxPayloadExceeded => {
-                    RequestError::Unsendable { subject, why: error.to_string() }
-                }
-                Kind::Other => RequestError::Unknown { subject, after: Duration::ZERO },
-            }
-        })
+        ask(self.nats(), subject, headers, payload, patience).await
     }
+}
+
+/// [`Bus::ask`] for what must outlive no [`Bus`].
+pub(crate) async fn ask(
+    client: &async_nats::Client,
+    subject: &str,
+    headers: Option<async_nats::HeaderMap>,
+    payload: bytes::Bytes,
+    patience: Duration,
+) -> Result<async_nats::Message, RequestError> {
+    let mut request = async_nats::Request::new().payload(payload).timeout(Some(patience));
+    if let Some(headers) = headers {
+        request = request.headers(headers);
+    }
+    client.send_request(subject.to_owned(), request).await.map_err(|error| {
+        use async_nats::RequestErrorKind as Kind;
+        let subject = subject.to_owned();
+        match error.kind() {
+            Kind::NoResponders => RequestError::NoResponders { subject },
+            Kind::TimedOut => RequestError::Unknown { subject, after: patience },
+            Kind::InvalidSubject | Kind::MaxPayloadExceeded => {
+                RequestError::Unsendable { subject, why: error.to_string() }
+            }
+            Kind::Other => RequestError::Unknown { subject, after: Duration::ZERO },
+        }
+    })
 }
 
 /// Reads an answer that may be a refusal.

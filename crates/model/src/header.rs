@@ -12,6 +12,14 @@ pub const EXPECTED_SEQ: &str = "Nats-Expected-Last-Subject-Sequence";
 pub const EXPECTED_SUBJECT: &str = "Nats-Expected-Last-Subject-Sequence-Subject";
 /// The stream that a publish is meant for: one that another stream would take is refused.
 pub const EXPECTED_STREAM: &str = "Nats-Expected-Stream";
+/// Names an atomic batch: its messages are stored together or not at all.
+pub const BATCH_ID: &str = "Nats-Batch-Id";
+/// The place of a message in its batch, counted from 1.
+pub const BATCH_SEQ: &str = "Nats-Batch-Sequence";
+/// On the last message of a batch: store it now.
+pub const BATCH_COMMIT: &str = "Nats-Batch-Commit";
+/// The subject of a message that a committer is asked to publish for its sender.
+pub const TARGET: &str = "Sinew-Subject";
 /// When a scheduled message fires: `@at 2026-05-10T14:23:01Z`.
 pub const SCHEDULE: &str = "Nats-Schedule";
 /// The subject on which a scheduled message appears.

@@ -108,8 +108,38 @@ pub const BATCH_MESSAGES: usize = 500;
 /// Bytes in one atomic batch, so that a batch of large messages does not hold up small ones.
 pub const BATCH_BYTES: usize = 8 * 1_048_576;
 
-/// Publishes that wait for one stream's committer. A caller above this waits for room.
+/// Publishes of one process to one stream that are not answered yet: waiting, sent, or to be
+/// repeated. A caller above this waits for room.
 pub const PUBLISHES_QUEUED: usize = 4_096;
+
+/// Longest patience that a publish may ask for. It stays below the seed's 60 s of dedup window, so
+/// that a repetition can't be taken for a new message.
+pub const PUBLISH_PATIENCE_LONGEST: Duration = Duration::from_secs(45);
+
+/// Time before a publish is repeated for the first time; it doubles with each repetition.
+pub const PUBLISH_AGAIN_FIRST: Duration = Duration::from_millis(20);
+
+/// Longest time between two repetitions of a publish, well below the seconds of an election.
+pub const PUBLISH_AGAIN_LONGEST: Duration = Duration::from_millis(500);
+
+/// Batches (or single publishes) that one committer has on their way at a time.
+pub const COMMITS_AT_ONCE: usize = 1;
+
+/// Parts into which a refused batch is divided, since the server does not say which member it
+/// refused. A part that is refused as well is sent message by message, so nobody waits for more
+/// than three answers.
+pub const BATCH_PARTS: usize = 8;
+
+/// Bytes that the headers of a batch, or of a request to a committer, add to a message at most.
+/// A message that has not so much left below the server's limit travels alone.
+pub const BATCH_HEADER_BYTES: usize = 512;
+
+/// How long a committer tries to publish for another process: less than [`REQUEST_TIMEOUT`], so
+/// that its answer arrives before that process asks again.
+pub const COMMIT_SERVICE_PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long a process publishes by itself after it found no committer to do it.
+pub const COMMIT_SERVICE_ABSENCE: Duration = Duration::from_secs(1);
 
 /// Time between two heartbeats of an instance.
 pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(1);

@@ -1,0 +1,4 @@
+//! Shows against a real nats-server that the bus does what it says.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends with a message")]
+
+mod publish;
