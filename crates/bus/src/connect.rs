@@ -90,6 +90,15 @@ pub enum ConnectError {
         #[source]
         source: async_nats::ConnectError,
     },
+    /// The server lacks what Sinew needs.
+    #[error("the server at {url} can't be used")]
+    Version {
+        /// Where.
+        url: String,
+        /// Why.
+        #[source]
+        source: crate::ensure::VersionError,
+    },
 }
 
 /// A connection for one org. Clones share it.
@@ -136,7 +145,11 @@ impl Bus {
             .await
             .map_err(|source| ConnectError::Refused { url: config.url.clone(), source })?;
         let subjects = Subjects::new(config.root, config.org);
-        Ok(Self { inner: Arc::new(Inner { client, subjects, connections }) })
+        let bus = Self { inner: Arc::new(Inner { client, subjects, connections }) };
+        match bus.require_version() {
+            Ok(()) => Ok(bus),
+            Err(source) => Err(ConnectError::Version { url: config.url, source }),
+        }
     }
 
     /// The subjects of the org.

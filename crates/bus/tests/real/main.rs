@@ -1,0 +1,3 @@
+//! The bus against the real nats-server.
+
+mod ensure;
