@@ -102,6 +102,15 @@ pub enum ConnectError {
         #[source]
         source: async_nats::ConnectError,
     },
+    /// The server lacks what Sinew needs.
+    #[error("the server at {url} can't be used")]
+    Version {
+        /// Where.
+        url: String,
+        /// Why.
+        #[source]
+        source: crate::ensure::VersionError,
+    },
 }
 
 /// A connection for one org. Clones share it.
@@ -154,7 +163,11 @@ impl Bus {
         drop(connections.wait_for(|count| *count > 0).await);
         let committers = Committers::new(config.commit_service);
         let subjects = Subjects::new(config.root, config.org);
-        Ok(Self { inner: Arc::new(Inner { client, subjects, connections, committers }) })
+        let bus = Self { inner: Arc::new(Inner { client, subjects, connections, committers }) };
+        match bus.require_version() {
+            Ok(()) => Ok(bus),
+            Err(source) => Err(ConnectError::Version { url: config.url, source }),
+        }
     }
 
     /// The subjects of the org.

@@ -6,7 +6,8 @@
 //!
 //! Read it in this order: [`id`] and [`subject`] name things; [`task`] is what
 //! everything else serves; [`mail`], [`event`] and [`presence`] are the other envelopes;
-//! [`limits`] bounds all of it.
+//! [`stream`] is where all of it is stored; [`limits`] bounds all of it;
+//! [`schema`] tells it to other languages.
 
 pub mod event;
 pub mod header;
@@ -15,6 +16,8 @@ pub mod limits;
 pub mod mail;
 pub mod presence;
 pub mod retry;
+pub mod schema;
+pub mod stream;
 pub mod subject;
 pub mod task;
 pub mod time;

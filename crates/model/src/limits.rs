@@ -82,6 +82,57 @@ pub const ACK_PENDING: i64 = 10_000;
 /// number can't be changed later, so it is set well above the instances of a role.
 pub const PULLS_WAITING: i64 = 4_096;
 
+/// Assignments that may lie in an org's queues (the seed's `maxMsgs`). At the limit the delegator
+/// is refused, so that nothing that was accepted is dropped.
+pub const TASKS_QUEUED: i64 = 100_000;
+
+/// Servers that keep a stream of an org, where there are so many (the seed's `replicas`). Five are
+/// the most that the engine takes.
+pub const REPLICAS: u8 = 3;
+
+/// The oldest server that has all that Sinew needs: schedules and batches among them.
+pub const SERVER_OLDEST: (u32, u32) = (2, 14);
+
+/// How long streams and consumers are asked for while the server elects a leader: as long as for
+/// a publish.
+pub const ENSURE_PATIENCE: Duration = PUBLISH_PATIENCE;
+
+/// Time between two askings.
+pub const ENSURE_EVERY: Duration = Duration::from_millis(250);
+
+/// For how long a message id is remembered (the seed's `duplicateWindow`).
+pub const DEDUP_WINDOW: Duration = Duration::from_secs(60);
+
+/// Schedules and fired schedules that may be stored. The engine drops the oldest at the limit, so
+/// who schedules must stop well below it.
+pub const SCHEDULES_STORED: i64 = 100_000;
+
+/// Largest scheduled message, headers included, in bytes. When it has fired it gets a header that
+/// tells where it came from, and must then still fit into the queue: one that did not would stop
+/// all that come after it.
+pub const SCHEDULE_BYTES: usize = MESSAGE_BYTES - 4_096;
+
+/// How long a fired schedule is kept beside the queue that takes it over. A queue that
+/// is full for longer than this loses it, and the sweep puts its task on the queue again. After a
+/// crash the server may hand over once more what fired within this time; epochs tell it apart.
+pub const FIRED_KEPT: Duration = Duration::from_secs(3600);
+
+/// How long a message stays in an inbox that nobody reads.
+pub const MAIL_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Messages in all inboxes of an org. Ten for each task that may be queued; beyond it the oldest
+/// go, because one role that never reads must not keep the others from getting theirs.
+pub const MAIL_STORED: i64 = 1_000_000;
+
+/// How long a sign of life is kept: enough to see who went silent, and when.
+pub const PRESENCE_KEPT: Duration = Duration::from_secs(300);
+
+/// Signs of life that are kept in memory: 300 instances for the five minutes.
+pub const PRESENCE_STORED: i64 = 100_000;
+
+/// How long an event can be read from its stream (the seed keeps 7 days); archives keep it longer.
+pub const EVENTS_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// How old a task may grow before it ends in `dead` (the seed's `maxAge`).
 pub const DEADLINE: Duration = Duration::from_secs(7 * 24 * 3600);
 

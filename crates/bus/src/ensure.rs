@@ -1,0 +1,258 @@
+//! Makes the streams and consumers of the catalogue, and shows where a server differs from it.
+//!
+//! ```text
+//! catalogue + server -> plan (missing, same, drift) -> apply -> report (what was done, what is left)
+//! ```
+//! Nothing here deletes a stream, and no message goes unless the caller said so in words:
+//! [`Consent::DeleteMessages`]. Only what the catalogue sets is compared, so that a field which a
+//! later server or an operator adds is left alone. All of it may run twice at once.
+
+mod apply;
+mod compare;
+mod consumer;
+mod plan;
+mod version;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use sinew_model::{
+    Time,
+    limits::{ENSURE_EVERY, ENSURE_PATIENCE, REPLICAS},
+    stream::{Catalogue, Overlay, OverlayError, StreamSpec},
+};
+
+pub use apply::{Consent, Outcome, Report, StreamReport};
+pub use compare::{Change, Difference};
+pub use consumer::{ConsumerReport, ensure_consumer};
+pub use plan::{Plan, StreamPlan, StreamState};
+pub use version::VersionError;
+
+use crate::{clock, connect::Bus, request::RequestError};
+
+/// The server's word for a stream that it has not.
+const STREAM_NOT_FOUND: u32 = 10059;
+/// A stream of this name is there and is not the same.
+const STREAM_DIFFERS: u32 = 10058;
+/// The cluster has no leader for now.
+const NOT_READY: u32 = 10008;
+/// No place was found for all replicas.
+const NO_PEERS: u32 = 10005;
+/// More than one replica, on a server that stands alone.
+const NOT_CLUSTERED: u32 = 10074;
+
+/// Why a stream or consumer could not be made or looked at.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EnsureError {
+    /// The catalogue has no stream of that name.
+    #[error("{name:?} is no stream of the catalogue")]
+    Unknown {
+        /// What was asked for.
+        name: String,
+    },
+    /// The server did not do it.
+    #[error("{what} could not be ensured")]
+    Request {
+        /// The stream or consumer.
+        what: String,
+        /// Why.
+        #[source]
+        source: RequestError,
+    },
+}
+
+/// Why a text is no overlay of the catalogue.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TopologyError {
+    /// It is not TOML, or a key or a kind of value is wrong.
+    #[error("the topology file is not readable")]
+    Toml(#[source] toml::de::Error),
+    /// A value makes no sense.
+    #[error("the topology file does not fit the catalogue")]
+    Value(#[source] OverlayError),
+}
+
+/// The streams and consumers that an org is to have.
+#[derive(Clone, Debug)]
+pub struct Topology {
+    catalogue: Catalogue,
+}
+
+/// What one look at a stream showed.
+#[derive(Clone, Debug, Deserialize)]
+struct Info {
+    config: Map<String, Value>,
+    #[serde(default)]
+    state: Stored,
+    /// The server's own clock, so that ages don't depend on ours.
+    ts: Option<Time>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct Stored {
+    #[serde(default)]
+    messages: u64,
+    #[serde(default)]
+    bytes: u64,
+    first_ts: Option<Time>,
+}
+
+/// What asking for a stream at its first use came to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Ensured {
+    /// It was not there.
+    Created,
+    /// It is as it is to be.
+    Same,
+    /// It is there and differs; nothing was changed.
+    Differs(Vec<Difference>),
+}
+
+impl Topology {
+    /// The streams and consumers of `catalogue`.
+    #[must_use]
+    pub const fn new(catalogue: Catalogue) -> Self {
+        Self { catalogue }
+    }
+
+    /// The standard catalogue of the connection's org.
+    #[must_use]
+    pub fn standard(bus: &Bus) -> Self {
+        Self::new(Catalogue::standard(bus.subjects()))
+    }
+
+    /// The standard catalogue with the values of a TOML text in it:
+    ///
+    /// ```toml
+    /// [streams.AGENT_TASKS]
+    /// max_msgs = 5000
+    /// discard = "old"
+    ///
+    /// [consumers]
+    /// ack_wait = "20s"
+    /// ```
+    ///
+    /// # Errors
+    /// See [`TopologyError`].
+    pub fn overlaid(bus: &Bus, toml: &str) -> Result<Self, TopologyError> {
+        let overlay: Overlay = toml::from_str(toml).map_err(TopologyError::Toml)?;
+        let catalogue = Catalogue::standard(bus.subjects()).overlaid(&overlay);
+        catalogue.map(Self::new).map_err(TopologyError::Value)
+    }
+
+    /// What an org is to have.
+    #[must_use]
+    pub const fn catalogue(&self) -> &Catalogue {
+        &self.catalogue
+    }
+
+    /// Makes a stream at its first use, and first those that it sources. One that is there is left
+    /// as it is: whoever operates the server decides about drift.
+    ///
+    /// # Errors
+    /// See [`EnsureError`].
+    pub async fn ensure_stream(&self, bus: &Bus, name: &str) -> Result<Ensured, EnsureError> {
+        let known = |name: &str| {
+            let unknown = || EnsureError::Unknown { name: name.to_owned() };
+            self.catalogue.stream(name).ok_or_else(unknown)
+        };
+        let spec = known(name)?;
+        loop {
+            if let Some(info) = info(bus, name).await? {
+                return Ok(differences(bus, spec, &info));
+            }
+            for source in &spec.sources {
+                let source = known(source.name)?;
+                if info(bus, source.name).await?.is_none() {
+                    create(bus, source).await?;
+                }
+            }
+            if create(bus, spec).await? {
+                return Ok(Ensured::Created);
+            }
+            // Somebody else was faster and made another one: look at it.
+        }
+    }
+}
+
+fn differences(bus: &Bus, spec: &StreamSpec, info: &Info) -> Ensured {
+    match plan::drift(spec, &wanted(bus, spec), info) {
+        drift if drift.is_empty() => Ensured::Same,
+        drift => Ensured::Differs(drift),
+    }
+}
+
+/// The configuration that a stream is to have on this server. A server of a cluster says so
+/// itself, which an ordinary user may read; how many there are shows when a stream is placed.
+fn wanted(bus: &Bus, spec: &StreamSpec) -> Map<String, Value> {
+    let alone = bus.nats().server_info().cluster.is_none_or(|name| name.is_empty());
+    let mut config = object(spec);
+    config
+        .entry(compare::REPLICAS_FIELD)
+        .or_insert_with(|| if alone { 1.into() } else { REPLICAS.into() });
+    config
+}
+
+/// A specification as the object that it serializes to.
+fn object(spec: &impl serde::Serialize) -> Map<String, Value> {
+    match serde_json::to_value(spec) {
+        Ok(Value::Object(object)) => object,
+        // Specifications are structs of plain values; there is nothing in them that could fail.
+        Ok(_) | Err(_) => Map::new(),
+    }
+}
+
+/// What the server knows of a stream; `None` where there is none.
+async fn info(bus: &Bus, name: &str) -> Result<Option<Info>, EnsureError> {
+    match call(bus, &format!("STREAM.INFO.{name}"), &Value::Null).await {
+        Ok(info) => Ok(Some(info)),
+        Err(error) if error.refusal() == Some(STREAM_NOT_FOUND) => Ok(None),
+        Err(source) => Err(EnsureError::Request { what: format!("stream {name}"), source }),
+    }
+}
+
+/// Makes a stream; false where another one of the name is there.
+async fn create(bus: &Bus, spec: &StreamSpec) -> Result<bool, EnsureError> {
+    let subject = format!("STREAM.CREATE.{}", spec.name);
+    let mut config = wanted(bus, spec);
+    let mut made = call::<Value>(bus, &subject, &Value::Object(config.clone())).await;
+    if spec.replicas.is_none() && made.as_ref().is_err_and(too_few_servers) {
+        config.insert(compare::REPLICAS_FIELD.to_owned(), 1.into());
+        made = call(bus, &subject, &Value::Object(config)).await;
+    }
+    match made {
+        Ok(_) => Ok(true),
+        Err(error) if error.refusal() == Some(STREAM_DIFFERS) => Ok(false),
+        Err(source) => Err(EnsureError::Request { what: format!("stream {}", spec.name), source }),
+    }
+}
+
+/// Whether the server refused because it has not enough servers to keep the replicas, and not
+/// because some of them are away now: that would keep one copy where three are wanted.
+fn too_few_servers(error: &RequestError) -> bool {
+    let RequestError::Refused { source, .. } = error else { return false };
+    source.err_code == NOT_CLUSTERED
+        || (source.err_code == NO_PEERS && source.description == "no suitable peers for placement")
+}
+
+/// Asks the API until it answers. Everything that is asked here may be asked twice.
+async fn call<T: serde::de::DeserializeOwned>(
+    bus: &Bus,
+    subject: &str,
+    body: &Value,
+) -> Result<T, RequestError> {
+    let end = clock::instant() + ENSURE_PATIENCE;
+    loop {
+        match bus.api(subject, body).await {
+            Err(error)
+                if (error.is_passing() || error.refusal() == Some(NOT_READY))
+                    && clock::instant() < end =>
+            {
+                tracing::debug!(%error, subject, "asking again");
+                clock::pause(ENSURE_EVERY).await;
+            }
+            answer => return answer,
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! The wire contract for programs in other languages: a JSON Schema of each kind of body, and an
+//! AsyncAPI document that says on which subject each of them flows and with which headers. All of
+//! it is made from the types and the grammar of subjects, so it cannot say anything else.
+
+mod asyncapi;
+
+use schemars::{Schema, schema_for};
+use serde::Serialize;
+
+pub use asyncapi::asyncapi;
+
+use crate::{
+    event::Event,
+    mail::Mail,
+    presence::Heartbeat,
+    task::{Assignment, Entry},
+};
+
+/// Every kind of body by the name of its schema's file, without the ending.
+#[must_use]
+pub fn schemas() -> Vec<(&'static str, Schema)> {
+    vec![
+        ("assignment", schema_for!(Assignment)),
+        ("entry", schema_for!(Entry)),
+        ("event", schema_for!(Event)),
+        ("heartbeat", schema_for!(Heartbeat)),
+        ("mail", schema_for!(Mail)),
+    ]
+}
+
+/// The whole contract as files: their names in `docs/schemas`, and what is in them.
+///
+/// # Errors
+/// When a document is no JSON, which none of them can be.
+pub fn files() -> Result<Vec<(String, String)>, serde_json::Error> {
+    let mut files = Vec::new();
+    for (name, schema) in schemas() {
+        files.push((format!("{name}.json"), text(&schema)?));
+    }
+    files.push(("asyncapi.json".to_owned(), text(&asyncapi())?));
+    Ok(files)
+}
+
+fn text(document: &impl Serialize) -> Result<String, serde_json::Error> {
+    serde_json::to_string_pretty(document).map(|text| text + "\n")
+}
+
+#[cfg(test)]
+mod tests;
