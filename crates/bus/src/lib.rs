@@ -3,17 +3,24 @@
 //!
 //! Read it in this order: [`connect`] gives a [`Bus`], which is bound to one org; [`ensure`] makes
 //! the streams that everything else needs; [`publish`] is the one way in: group commit, and the
-//! guarded append to a task's log.
+//! guarded append to a task's log; [`consume`] takes work and [`delivery`] ends it; [`mod@read`]
+//! reads what streams hold; [`task`] puts all of it together for the log of one task.
 
 pub mod clock;
 pub mod connect;
+pub mod consume;
+pub mod delivery;
 pub mod ensure;
 pub mod publish;
+pub mod read;
 pub mod request;
 
 pub use connect::{Auth, Bus, Config, ConnectError};
-pub use ensure::{EnsureError, Topology, ensure_consumer};
+pub use consume::{ConsumeError, Intake, Slot, Slots};
+pub use delivery::{AckError, AckSubject, Delivery};
+pub use ensure::{EnsureError, Topology, TopologyError, ensure_consumer};
 pub use publish::{
     Accepted, AppendError, CommitService, Outgoing, PublishError, PublishStats, ServeError,
 };
+pub use read::{Hint, Hints, History, HistoryError, Logged, RawMessage, Scan, ScanError};
 pub use request::{ApiError, RequestError};
