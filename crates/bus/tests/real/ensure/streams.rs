@@ -151,3 +151,14 @@ async fn a_cluster_of_two_keeps_one_copy() {
     assert_eq!(info(&bus, AGENT_TASKS).await["config"]["num_replicas"], 1);
     assert!(make(&bus, &topology).await.is_complete());
 }
+
+#[tokio::test]
+async fn three_copies_are_kept_although_one_server_of_the_cluster_is_away() {
+    let cluster = NatsCluster::start();
+    let away = (cluster.leader().unwrap() + 1) % 3;
+    cluster.node(away).kill();
+    let bus = bus(&cluster.node((away + 1) % 3).url()).await;
+    let ensured = Topology::standard(&bus).ensure_stream(&bus, MEETINGS).await.unwrap();
+    assert_eq!(ensured, Ensured::Created);
+    assert_eq!(info(&bus, MEETINGS).await["config"]["num_replicas"], 3);
+}
