@@ -15,6 +15,7 @@ use sinew_model::limits::{ENGINE_PAYLOAD_BYTES, MESSAGE_BYTES};
 use sinew_server::context::{Context, Login};
 use sinew_server::engine::{Config, Durability, Engine, StartError, State, find};
 use sinew_testkit::{TempDir, wait};
+use tokio::sync::watch::Receiver;
 
 use crate::wire::Wire;
 
@@ -66,6 +67,12 @@ fn pid_of(engine: &Engine) -> u32 {
     let state = engine.states().borrow().clone();
     let State::Ready { pid, .. } = state else { panic!("not ready: {state:?}") };
     pid
+}
+
+/// Waits for a state, and gives it.
+async fn seen(states: &mut Receiver<State>, wanted: impl FnMut(&State) -> bool) -> State {
+    let state = tokio::time::timeout(LONG, states.wait_for(wanted)).await;
+    state.expect("the state in time").expect("a state").clone()
 }
 
 /// A process id from a file.
@@ -208,11 +215,10 @@ async fn a_killed_server_comes_back_with_its_data() {
     let mut states = engine.states();
     let killed = pid_of(&engine);
     signal(killed, Signal::KILL);
-    let down = states.wait_for(|state| matches!(state, State::Down { .. })).await;
-    let State::Down { why } = down.expect("a state").clone() else { panic!("not down") };
+    let down = seen(&mut states, |state| matches!(state, State::Down { .. })).await;
+    let State::Down { why } = down else { panic!("not down: {down:?}") };
     assert!(why.contains("signal: 9"), "{why}");
-    let ready = states.wait_for(|state| matches!(state, State::Ready { restarts: 1, .. })).await;
-    ready.expect("a state");
+    seen(&mut states, |state| matches!(state, State::Ready { restarts: 1, .. })).await;
     assert_ne!(pid_of(&engine), killed);
     wait::until("the stream to be there", LONG, || has_stream(&client)).await;
     engine.stop().await;
@@ -227,10 +233,10 @@ async fn a_server_that_cannot_come_back_is_tried_again_until_it_can() {
     let good = std::fs::read_to_string(&settings).expect("reading");
     std::fs::write(&settings, "no_such_setting {").expect("breaking the configuration");
     signal(pid_of(&engine), Signal::KILL);
-    let said = |state: &State| matches!(state, State::Down { why } if why.contains("nats.conf"));
-    states.wait_for(said).await.expect("a state that says what is wrong");
+    let said = |state: &State| matches!(state, State::Down { why } if why.contains("Parse error"));
+    seen(&mut states, said).await;
     std::fs::write(&settings, good).expect("mending the configuration");
-    states.wait_for(|state| matches!(state, State::Ready { .. })).await.expect("a state");
+    seen(&mut states, |state| matches!(state, State::Ready { .. })).await;
     make_stream(&bus(&engine).await).await;
     engine.stop().await;
 }
@@ -268,7 +274,7 @@ async fn a_dropped_engine_ends_its_server() {
     let engine = start(&folder).await;
     let (pid, mut states) = (pid_of(&engine), engine.states());
     drop(engine);
-    states.wait_for(|state| *state == State::Stopped).await.expect("a state");
+    seen(&mut states, |state| *state == State::Stopped).await;
     assert!(!Path::new(&format!("/proc/{pid}")).exists(), "it is still there");
 }
 
@@ -294,11 +300,12 @@ async fn a_start_that_is_given_up_leaves_nothing() {
     .await;
 }
 
-/// A process that runs an engine, as `sinew up` would be.
-struct Up(Child);
+/// A process of the test, killed when dropped.
+struct Reaped(Child);
 
-impl Up {
-    fn start(folder: &TempDir) -> (Self, u32) {
+impl Reaped {
+    /// A process that runs an engine, as `sinew up` would be, and the engine's server.
+    fn up(folder: &TempDir) -> (Self, u32) {
         let child = Command::new(example())
             .arg("up")
             .arg(folder.join("data"))
@@ -316,7 +323,7 @@ impl Up {
     }
 }
 
-impl Drop for Up {
+impl Drop for Reaped {
     fn drop(&mut self) {
         // It may have ended by itself; there is nobody left to tell.
         drop(self.0.kill());
@@ -327,7 +334,7 @@ impl Drop for Up {
 #[test]
 fn the_server_dies_with_a_killed_parent() {
     let folder = TempDir::new("engine");
-    let (up, pid) = Up::start(&folder);
+    let (up, pid) = Reaped::up(&folder);
     drop(up);
     wait_gone(pid);
 }
@@ -335,7 +342,7 @@ fn the_server_dies_with_a_killed_parent() {
 #[test]
 fn a_parent_that_ends_in_order_stops_its_server() {
     let folder = TempDir::new("engine");
-    let (mut up, pid) = Up::start(&folder);
+    let (mut up, pid) = Reaped::up(&folder);
     // What Ctrl-C sends.
     signal(up.0.id(), Signal::INT);
     assert!(up.0.wait().expect("waiting for the example").success());
@@ -345,7 +352,7 @@ fn a_parent_that_ends_in_order_stops_its_server() {
 #[test]
 fn the_server_is_in_a_process_group_of_its_own() {
     let folder = TempDir::new("engine");
-    let (_up, pid) = Up::start(&folder);
+    let (_up, pid) = Reaped::up(&folder);
     let raw = i32::try_from(pid).ok().and_then(Pid::from_raw);
     let group = rustix::process::getpgid(raw).expect("asking for the group");
     assert_eq!(Some(group), raw);
@@ -357,17 +364,16 @@ async fn a_server_that_was_left_behind_is_ended_first() {
     start(&folder).await.stop().await;
     // As an engine without a guard leaves it when it is killed.
     let data = folder.join("data").canonicalize().expect("the folder");
-    let mut left = Command::new(nats_server())
+    let left = Command::new(nats_server())
         .arg("--config")
         .arg(data.join("nats.conf"))
         .current_dir(&data)
         .spawn()
         .expect("starting a server");
-    let pid = left.id();
-    std::fs::write(data.join("nats-server.pid"), pid.to_string()).expect("writing its id");
+    let left = Reaped(left);
+    std::fs::write(data.join("nats-server.pid"), left.0.id().to_string()).expect("writing its id");
     let engine = start(&folder).await;
-    assert_ne!(pid_of(&engine), pid);
-    left.wait().expect("it was ended");
+    wait_gone(left.0.id());
     engine.stop().await;
 }
 
@@ -384,10 +390,14 @@ async fn passwords_and_port_stay_over_a_restart() {
     Wire::connect(&after.url, &before.login).expect("getting in with the old password");
     again.stop().await;
 
-    let other = "other".parse().expect("an org");
-    let other = Engine::start(Config { org: other, ..config(&folder) }).await.expect("starting");
-    assert_ne!(other.context().login, before.login);
-    Wire::connect(&other.context().url, &before.login).err().expect("another org's user got in");
+    // Another org has another password.
+    let Login::Password { password, .. } = before.login else { panic!("no password") };
+    let org = "other".parse().expect("an org");
+    let other = Engine::start(Config { org, ..config(&folder) }).await.expect("starting");
+    let guess = Login::Password { user: "other".to_owned(), password };
+    let refused = Wire::connect(&other.context().url, &guess);
+    refused.err().expect("it has the password of the first org");
+    Wire::connect(&other.context().url, &other.context().login).expect("getting in");
     other.stop().await;
 }
 
