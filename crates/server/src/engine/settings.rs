@@ -1,0 +1,106 @@
+//! What nats-server is told: its configuration file. The paths in it are relative to the data
+//! folder, in which the server runs, so no name of a folder can break the file.
+
+use sinew_model::OrgId;
+use sinew_model::limits::{
+    ENGINE_LOG_BYTES, ENGINE_LOG_FILES, ENGINE_MEMORY_BYTES, ENGINE_PAYLOAD_BYTES,
+};
+
+use super::Durability;
+use super::folder::{LOG_NAME, STORE_NAME};
+use super::ports::Ports;
+use crate::context::Secret;
+
+/// The account, and the only user in it, that see the server itself. No org is called so: the
+/// names of orgs are lower case.
+pub(super) const SYSTEM: &str = "SYS";
+
+/// What varies from one engine to the next.
+#[derive(Debug)]
+pub(super) struct Settings<'a> {
+    pub(super) name: &'a str,
+    pub(super) ports: Ports,
+    pub(super) org: &'a OrgId,
+    pub(super) password: &'a Secret,
+    pub(super) system_password: &'a Secret,
+    pub(super) durability: Durability,
+    /// Disk that all streams together may take. The server's own default is three quarters of what
+    /// is free at its start, without what it already has: a store that grew past that would
+    /// refuse every message after a restart.
+    pub(super) store_bytes: u64,
+}
+
+impl Settings<'_> {
+    /// The text of the file. Every value is a number, a word of Sinew's own making, or a name that
+    /// holds nothing but letters, digits, `-` and `_`, so nothing needs to be escaped.
+    pub(super) fn render(&self) -> String {
+        let Self { name, ports: Ports { client, monitor }, org, store_bytes, .. } = self;
+        let (password, system) = (self.password.expose(), self.system_password.expose());
+        let sync = match self.durability {
+            Durability::Always => "\n  sync_interval: always",
+            Durability::Interval => "",
+        };
+        format!(
+            r#"# Written by `sinew up` at each start: what is changed here is lost.
+server_name: "{name}"
+listen: "127.0.0.1:{client}"
+http: "127.0.0.1:{monitor}"
+log_file: "{LOG_NAME}"
+log_size_limit: {ENGINE_LOG_BYTES}
+log_max_num: {ENGINE_LOG_FILES}
+max_payload: {ENGINE_PAYLOAD_BYTES}
+jetstream {{
+  store_dir: "{STORE_NAME}"
+  max_memory_store: {ENGINE_MEMORY_BYTES}
+  max_file_store: {store_bytes}{sync}
+}}
+accounts {{
+  "{org}": {{ jetstream: enabled, users: [{{ user: "{org}", password: "{password}" }}] }}
+  "{SYSTEM}": {{ users: [{{ user: "{SYSTEM}", password: "{system}" }}] }}
+}}
+system_account: "{SYSTEM}"
+"#
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sinew_model::limits::MESSAGE_BYTES;
+
+    fn rendered(durability: Durability) -> String {
+        let (password, system_password) = (Secret::random(), Secret::random());
+        let text = Settings {
+            name: "sinew-1",
+            ports: Ports { client: 4222, monitor: 8222 },
+            org: &"7up".parse().unwrap(),
+            password: &password,
+            system_password: &system_password,
+            durability,
+            store_bytes: 7,
+        }
+        .render();
+        text.replace(password.expose(), "one").replace(system_password.expose(), "two")
+    }
+
+    #[test]
+    fn each_account_has_its_own_user() {
+        let text = rendered(Durability::Always);
+        assert!(text.contains(
+            r#""7up": { jetstream: enabled, users: [{ user: "7up", password: "one" }] }"#
+        ));
+        assert!(text.contains(r#""SYS": { users: [{ user: "SYS", password: "two" }] }"#));
+        assert!(text.contains("max_file_store: 7\n  sync_interval: always\n}"), "{text}");
+    }
+
+    #[test]
+    fn only_the_durable_engine_syncs_each_write() {
+        assert!(!rendered(Durability::Interval).contains("sync_interval"));
+    }
+
+    #[test]
+    fn a_message_that_is_a_little_too_large_gets_an_answer() {
+        const { assert!(ENGINE_PAYLOAD_BYTES > MESSAGE_BYTES) }
+    }
+}

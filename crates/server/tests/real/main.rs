@@ -1,0 +1,5 @@
+//! Shows against the real nats-server that what runs beside the agents does what it says.
+#![expect(clippy::expect_used, clippy::panic, reason = "a test ends with a message")]
+
+mod engine;
+mod wire;
