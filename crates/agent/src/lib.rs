@@ -1,1 +1,45 @@
-//! The SDK: this floor is laid out and still empty.
+//! The SDK of Sinew. [`Client`] delegates tasks and follows them; [`Runtime`] hosts an agent: it
+//! takes the tasks of a role, keeps their leases, and brings each to its end. Both act on one org
+//! and reach NATS through `sinew-bus` alone.
+//!
+//! An agent is a function from a task to a result:
+//!
+//! ```no_run
+//! use sinew_agent::{Bus, Config, Context, Failure, Runtime, Settings};
+//!
+//! async fn count(task: Context) -> Result<serde_json::Value, Failure> {
+//!     let words = task.input().as_str().unwrap_or_default().split_whitespace().count();
+//!     task.progress("counted", Some(100));
+//!     Ok(words.into())
+//! }
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let bus = Bus::connect(Config::new("nats://127.0.0.1:4222", "acme".parse()?)).await?;
+//! let runtime = Runtime::new(bus, Settings::new("cto".parse()?));
+//! runtime.run(count, sinew_agent::CancellationToken::new()).await?;
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod client;
+pub mod context;
+pub mod delegation;
+pub mod enqueue;
+pub mod event;
+pub mod handler;
+pub mod program;
+pub mod report;
+pub mod runtime;
+
+pub use client::{
+    Client, DelegateError, Delegated, FinishError, Follow, FollowError, Outcome, new_id,
+};
+pub use context::Context;
+pub use delegation::Delegation;
+pub use event::{Emission, EmitError};
+pub use handler::{Failure, Handler};
+pub use program::Program;
+pub use runtime::{Runtime, RuntimeError, Settings, Tally};
+pub use sinew_bus::{Auth, Bus, Config, ConnectError};
+pub use sinew_model as model;
+pub use tokio_util::sync::CancellationToken;

@@ -16,9 +16,9 @@ mod version;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use sinew_model::{
-    Time,
+    Band, Role, Time,
     limits::{ENSURE_EVERY, ENSURE_PATIENCE, REPLICAS},
-    stream::{Catalogue, Overlay, OverlayError, StreamSpec},
+    stream::{AGENT_TASKS, Catalogue, Overlay, OverlayError, StreamSpec},
 };
 
 pub use apply::{Consent, Outcome, Report, StreamReport};
@@ -145,6 +145,26 @@ impl Topology {
     #[must_use]
     pub const fn catalogue(&self) -> &Catalogue {
         &self.catalogue
+    }
+
+    /// How long a delivery may stay without an ack or a renewal of its lease.
+    #[must_use]
+    pub const fn ack_wait(&self) -> std::time::Duration {
+        self.catalogue.consumers.ack_wait
+    }
+
+    /// Makes the consumer through which the instances of a role pull one band of their work.
+    ///
+    /// # Errors
+    /// See [`EnsureError`].
+    pub async fn ensure_work_consumer(
+        &self,
+        bus: &Bus,
+        role: &Role,
+        band: Band,
+    ) -> Result<(), EnsureError> {
+        let spec = self.catalogue.work_consumer(role, band);
+        ensure_consumer(bus, AGENT_TASKS, &spec).await.map(|_| ())
     }
 
     /// Makes a stream at its first use, and first those that it sources. One that is there is left

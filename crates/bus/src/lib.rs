@@ -14,6 +14,7 @@ pub mod ensure;
 pub mod publish;
 pub mod read;
 pub mod request;
+pub mod task;
 
 pub use connect::{Auth, Bus, Config, ConnectError};
 pub use consume::{ConsumeError, Intake, Slot, Slots};
@@ -24,3 +25,4 @@ pub use publish::{
 };
 pub use read::{Hint, Hints, History, HistoryError, Logged, RawMessage, Scan, ScanError};
 pub use request::{ApiError, RequestError};
+pub use task::{Done, ExecuteError, TaskLog};

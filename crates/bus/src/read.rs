@@ -24,6 +24,9 @@ pub use scan::{Scan, ScanError};
 /// The server's number for a message that it does not have.
 const MESSAGE_NOT_FOUND: u32 = 10_037;
 
+/// The server's number for a consumer that it does not have.
+const CONSUMER_NOT_FOUND: u32 = 10_014;
+
 /// What a stream holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct StreamState {
@@ -64,6 +67,26 @@ pub enum DepthError {
         /// How many subjects there are.
         total: usize,
     },
+}
+
+/// A range of sequences, both ends included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// The first.
+    pub first: u64,
+    /// The last; below `first` where there is none.
+    pub last: u64,
+}
+
+#[derive(Deserialize)]
+struct ConsumerInfo {
+    delivered: Reached,
+    ack_floor: Reached,
+}
+
+#[derive(Deserialize)]
+struct Reached {
+    stream_seq: u64,
 }
 
 #[derive(Deserialize)]
@@ -108,7 +131,10 @@ impl Bus {
     }
 
     /// The first message on the subjects of `filter` from `seq` on, from the stream's leader.
-    async fn first_from(
+    ///
+    /// # Errors
+    /// See [`RequestError`].
+    pub async fn first_from(
         &self,
         stream: &str,
         filter: &str,
@@ -126,6 +152,28 @@ impl Bus {
                 RequestError::Refused { subject: format!("$JS.API.{call}"), source }
             }),
             Err(error) if error.refusal() == Some(MESSAGE_NOT_FOUND) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Where the open deliveries of a consumer lie in its stream; `None` where there is no such
+    /// consumer. What the stream still holds within these bounds is exactly what is open, since a
+    /// work queue deletes what is acked.
+    ///
+    /// # Errors
+    /// See [`RequestError`].
+    pub async fn open_deliveries(
+        &self,
+        stream: &str,
+        consumer: &str,
+    ) -> Result<Option<Span>, RequestError> {
+        let call = format!("CONSUMER.INFO.{stream}.{consumer}");
+        match self.api::<ConsumerInfo>(&call, &Value::Null).await {
+            Ok(info) => Ok(Some(Span {
+                first: info.ack_floor.stream_seq.saturating_add(1),
+                last: info.delivered.stream_seq,
+            })),
+            Err(error) if error.refusal() == Some(CONSUMER_NOT_FOUND) => Ok(None),
             Err(error) => Err(error),
         }
     }

@@ -111,6 +111,22 @@ impl Bus {
         read_answer(subject, &answer.payload)
     }
 
+    /// Publishes without an answer: nobody may be there, and it may be lost. For signs of life.
+    ///
+    /// # Errors
+    /// When it can't be sent.
+    pub async fn send_unanswered(
+        &self,
+        subject: &sinew_model::Subject,
+        payload: impl Into<bytes::Bytes>,
+    ) -> Result<(), RequestError> {
+        let sent = self.nats().publish(subject.as_str().to_owned(), payload.into()).await;
+        sent.map_err(|error| RequestError::Unsendable {
+            subject: subject.to_string(),
+            why: error.to_string(),
+        })
+    }
+
     /// Sends one request and gives the answer as it came.
     pub(crate) async fn ask(
         &self,

@@ -194,6 +194,17 @@ impl TaskId {
     }
 }
 
+impl InstanceId {
+    /// The name of an instance of `role` that was given none: the role and the end of a word that
+    /// nobody else has.
+    #[must_use]
+    pub fn unnamed(role: &Role, unique: &str) -> Self {
+        let fits = ID_BYTES - NAME_BYTES - 1;
+        let clean: String = unique.chars().filter(char::is_ascii_alphanumeric).collect();
+        Self(format!("{role}-{}", crate::limits::tail(&clean, fits)))
+    }
+}
+
 fn hex(bytes: &[u8], take: usize) -> String {
     use fmt::Write as _;
     bytes.iter().take(take).fold(String::new(), |mut out, byte| {

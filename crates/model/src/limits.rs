@@ -45,6 +45,31 @@ pub const EFFECTS_PER_TASK: usize = 1_000;
 /// Longest key that a caller may give an effect, in bytes.
 pub const EFFECT_KEY_BYTES: usize = 128;
 
+/// Largest result, in bytes of JSON, that a report repeats; of a larger one it has the beginning,
+/// and the task's log has the whole.
+pub const REPORT_RESULT_BYTES: usize = 262_144;
+
+/// Time after which a running attempt listens for news of its own task, so that a cancellation
+/// reaches it at once. Shorter work ends before it would matter.
+pub const LISTEN_AFTER: Duration = Duration::from_millis(250);
+
+/// How long a delivery waits at most before another worker may try, when something that is not
+/// the task's fault stood in the way.
+pub const TRY_AGAIN: Duration = Duration::from_secs(2);
+
+/// Steps from a delivery in hand to a started attempt: each step heals one thing that an earlier
+/// writer left unsaid.
+pub const START_STEPS: u32 = 8;
+
+/// Time between two looks for a band of the queue that was not used before.
+pub const BANDS_EVERY: Duration = Duration::from_secs(5);
+
+/// Time between two looks at a task that is followed, where no news came.
+pub const FOLLOW_EVERY: Duration = Duration::from_secs(2);
+
+/// Longest type or action of an event, in bytes: words for filters, not prose.
+pub const EVENT_WORD_BYTES: usize = 128;
+
 /// How deep a tree of delegations may grow, so that a loop of agents that delegate to each other
 /// ends in an error and not in a full queue.
 pub const TREE_DEPTH: u32 = 32;
@@ -195,6 +220,9 @@ pub const COMMIT_SERVICE_ABSENCE: Duration = Duration::from_secs(1);
 /// Time between two heartbeats of an instance.
 pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(1);
 
+/// Instances whose signs of life one process remembers.
+pub const INSTANCES: usize = 100_000;
+
 /// Silence after which an instance counts as gone, once it was seen alive.
 pub const HEARTBEAT_SILENCE: Duration = Duration::from_secs(5);
 
@@ -221,6 +249,9 @@ pub const DRAIN: Duration = Duration::from_secs(20);
 
 /// How long a cancelled or drained program has between SIGTERM and SIGKILL.
 pub const TERM_GRACE: Duration = Duration::from_secs(5);
+
+/// How long what a program started in its group may hold its pipes open after its own end.
+pub const PROGRAM_LEFTOVERS: Duration = Duration::from_secs(1);
 
 /// Bytes of a program's stdout that are kept as its result.
 pub const OUTPUT_BYTES: usize = 524_288;

@@ -1,0 +1,482 @@
+//! The caller's half: delegate a task, follow its life, get its result.
+//!
+//! A client speaks for a role. One that was made for a running attempt ([`Client::acting`], or
+//! the one inside a [`Context`](crate::Context)) acts for that attempt's task: what it delegates
+//! is a child of the task, is recorded in the task's log before it is carried out, and happens
+//! once however often the attempt is repeated.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use sinew_bus::{
+    Bus, ExecuteError, Hints, HistoryError, PublishError, RawMessage, RequestError, TaskLog, clock,
+};
+use sinew_model::{
+    Assignment, Entry, Role, TaskId,
+    limits::{EFFECT_KEY_BYTES, FOLLOW_EVERY},
+    stream::{AGENT_TASKS, TASK_LOG},
+    task::{Actor, AssignmentError, Command, Effect, End, Refusal, State, Stored, Task},
+};
+use tokio::sync::Mutex;
+
+use crate::{
+    delegation::{Delegation, Delegator},
+    enqueue::{self, EnqueueError, Placed},
+    report,
+};
+
+/// Delegates and follows tasks on behalf of a role. Clones share the connection.
+#[derive(Clone, Debug)]
+pub struct Client {
+    bus: Bus,
+    by: Actor,
+    pub(crate) acting: Option<Arc<Acting>>,
+}
+
+/// The attempt on whose behalf a client acts.
+#[derive(Debug)]
+pub(crate) struct Acting {
+    /// The attempt's own view of its task; the runtime that hosts the attempt holds it too.
+    pub(crate) log: Arc<Mutex<TaskLog>>,
+    pub(crate) attempt: u32,
+    /// Numbers the calls that come without a key, in the order in which they are made.
+    pub(crate) calls: AtomicU32,
+    /// Numbers its events.
+    pub(crate) events: AtomicU32,
+}
+
+impl Acting {
+    pub(crate) fn new(log: Arc<Mutex<TaskLog>>, attempt: u32) -> Self {
+        Self { log, attempt, calls: AtomicU32::new(0), events: AtomicU32::new(0) }
+    }
+}
+
+/// A delegated task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Delegated {
+    /// The task.
+    pub id: TaskId,
+    /// It had been delegated before: this call changed nothing.
+    pub existed: bool,
+}
+
+/// Why a task was not delegated, or not known to be.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DelegateError {
+    /// The task breaks a rule; nothing was sent.
+    #[error("the task is not acceptable")]
+    Invalid(#[from] AssignmentError),
+    /// The key is empty or longer than 128 bytes; nothing was sent.
+    #[error("a key has 1 to {EFFECT_KEY_BYTES} bytes")]
+    Key,
+    /// The id belongs to another task.
+    #[error("the id {id} belongs to another task")]
+    IdReused {
+        /// The id.
+        id: TaskId,
+    },
+    /// The queue is full: nothing was delegated. Try again when the role has caught up.
+    #[error("the queue is full")]
+    QueueFull(#[source] PublishError),
+    /// It is not known whether the task was delegated. Delegate it again under the same id: it
+    /// will exist once.
+    #[error("it is not known whether task {id} was delegated")]
+    Unknown {
+        /// The id.
+        id: TaskId,
+        /// What went wrong.
+        #[source]
+        source: PublishError,
+    },
+    /// It was not delegated.
+    #[error("the task could not be delegated")]
+    Failed(#[source] PublishError),
+    /// The task on whose behalf it was to be delegated does not allow it, for instance because
+    /// the attempt has lost its fence.
+    #[error("the task on whose behalf it was delegated does not allow it")]
+    Parent(#[source] ExecuteError),
+    /// The log could not be read, so it is not known whether the id is taken; nothing was sent.
+    #[error("the task's log could not be read")]
+    Unreadable(#[from] HistoryError),
+}
+
+/// Why a task can't be followed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FollowError {
+    /// There is no such task.
+    #[error("there is no task {id}")]
+    NoTask {
+        /// The id.
+        id: TaskId,
+    },
+    /// The log could not be read.
+    #[error("the task's log could not be read")]
+    Read(#[from] HistoryError),
+}
+
+/// How a task ended.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Outcome {
+    /// The end itself.
+    pub end: End,
+    /// Attempts that were begun.
+    pub attempts: u32,
+}
+
+impl Client {
+    /// A client that speaks for `role`.
+    #[must_use]
+    pub fn new(bus: Bus, role: Role) -> Self {
+        Self { bus, by: Actor { role, instance: None }, acting: None }
+    }
+
+    /// A client that acts for a running attempt of `task`, from another process than the one that
+    /// hosts it.
+    ///
+    /// # Errors
+    /// When the task's log can't be read, or there is no such task.
+    pub async fn acting(
+        bus: Bus,
+        role: Role,
+        task: TaskId,
+        attempt: u32,
+    ) -> Result<Self, FollowError> {
+        let by = Actor { role, instance: None };
+        let log = TaskLog::read(&bus, task.clone(), by.clone()).await?;
+        if log.state().is_none() {
+            return Err(FollowError::NoTask { id: task });
+        }
+        let acting = Acting::new(Arc::new(Mutex::new(log)), attempt);
+        Ok(Self { bus, by, acting: Some(Arc::new(acting)) })
+    }
+
+    pub(crate) fn for_attempt(bus: Bus, by: Actor, acting: Acting) -> Self {
+        Self { bus, by, acting: Some(Arc::new(acting)) }
+    }
+
+    /// The connection.
+    #[must_use]
+    pub const fn bus(&self) -> &Bus {
+        &self.bus
+    }
+
+    /// The role that it speaks for.
+    #[must_use]
+    pub const fn role(&self) -> &Role {
+        &self.by.role
+    }
+
+    /// Delegates a task. When this returns, the task is stored, and it will end visibly.
+    ///
+    /// # Errors
+    /// See [`DelegateError`].
+    pub async fn delegate(&self, what: Delegation) -> Result<Delegated, DelegateError> {
+        if let Some(acting) = &self.acting {
+            let child = self.record(acting, what).await?;
+            return self.carry_out(child, true).await;
+        }
+        let by = Delegator { role: self.by.role.clone(), parent: None };
+        let given = what.id.clone();
+        let id = given.clone().unwrap_or_else(new_id);
+        let assignment = what.assignment(id, self.bus.subjects().org().clone(), &by);
+        self.carry_out(assignment, given.is_some()).await
+    }
+
+    /// Records in the log of the task on whose behalf it is made what is about to be delegated.
+    /// What an earlier attempt recorded under the same key stands.
+    async fn record(&self, acting: &Acting, what: Delegation) -> Result<Assignment, DelegateError> {
+        let key = match &what.key {
+            Some(key) if key.is_empty() || key.len() > EFFECT_KEY_BYTES => {
+                return Err(DelegateError::Key);
+            }
+            Some(key) => key.clone(),
+            None => format!("#{}", acting.calls.fetch_add(1, Ordering::Relaxed)),
+        };
+        let mut log = acting.log.lock().await;
+        let depth = log.state().and_then(|state| Some(state.assignment.as_ref()?.depth));
+        let parent = Some((log.id().clone(), depth.unwrap_or_default()));
+        let by = Delegator { role: self.by.role.clone(), parent };
+        let id = what.id.clone().unwrap_or_else(|| TaskId::of_effect(log.id(), &key));
+        let assignment = what.assignment(id, self.bus.subjects().org().clone(), &by);
+        assignment.encode()?;
+        let effect = Box::new(Effect::Delegate { assignment: assignment.clone() });
+        let attempt = acting.attempt;
+        let command = Command::Effect { attempt, key: key.clone(), effect };
+        match log.execute(&command).await {
+            Ok(_) => Ok(assignment),
+            Err(ExecuteError::Refused(Refusal::EffectRecorded)) => {
+                match log.state().and_then(|state| state.effects.get(&key)) {
+                    Some(Effect::Delegate { assignment }) => Ok(assignment.clone()),
+                    None => Ok(assignment),
+                }
+            }
+            Err(error) => Err(DelegateError::Parent(error)),
+        }
+    }
+
+    /// Delegates exactly this assignment, unless it has been. `look`: the id may be known.
+    pub(crate) async fn carry_out(
+        &self,
+        assignment: Assignment,
+        look: bool,
+    ) -> Result<Delegated, DelegateError> {
+        assignment.encode()?;
+        let id = assignment.task_id.clone();
+        let mut log = TaskLog::unread(&self.bus, id.clone(), self.by.clone());
+        if look {
+            log.refresh().await?;
+            if log.state().is_some() {
+                return existing(&log, &assignment, id);
+            }
+        }
+        let placed = enqueue::place(&self.bus, &assignment, 1, assignment.not_before)
+            .await
+            .map_err(|error| refused(error, &id))?;
+        let assignment = self.queued_before(assignment, placed).await?;
+        let command = Command::Create {
+            assignment: Box::new(assignment.clone()),
+            queue_seq: placed.queue_seq,
+        };
+        match log.execute(&command).await {
+            Ok(_) => Ok(Delegated { id, existed: placed.duplicate }),
+            // Whoever starts it was faster, or it was delegated before.
+            Err(ExecuteError::Refused(_)) => existing(&log, &assignment, id)
+                .map(|it| Delegated { existed: placed.duplicate, ..it }),
+            // The queue has it: that was the commit. Whoever starts it writes `created`.
+            Err(error) => {
+                tracing::warn!(task = %id, error = &error as &dyn std::error::Error,
+                    "the task is on its queue, but its log does not say so yet");
+                Ok(Delegated { id, existed: placed.duplicate })
+            }
+        }
+    }
+
+    /// The queue knew the id: what it holds under it must be the same work, and is what counts.
+    async fn queued_before(
+        &self,
+        assignment: Assignment,
+        placed: Placed,
+    ) -> Result<Assignment, DelegateError> {
+        let (true, Some(seq)) = (placed.duplicate, placed.queue_seq) else {
+            return Ok(assignment);
+        };
+        let unreadable =
+            |source| HistoryError::Request { task: assignment.task_id.clone(), source };
+        let Some(queued) = self.bus.at(AGENT_TASKS, seq).await.map_err(unreadable)? else {
+            // It was taken from the queue since, so its log exists and decides.
+            return Ok(assignment);
+        };
+        let queued = Assignment::decode(&queued.payload)?;
+        if queued.same_work(&assignment) {
+            return Ok(queued);
+        }
+        Err(DelegateError::IdReused { id: assignment.task_id })
+    }
+
+    /// A task as its log tells it now; `None` where there is none.
+    ///
+    /// # Errors
+    /// When the log can't be read.
+    pub async fn state(&self, id: &TaskId) -> Result<Option<State>, HistoryError> {
+        Ok(self.bus.history(id).await?.task.state)
+    }
+
+    /// Follows a task: first every entry that its log has, then each new one, up to its end.
+    ///
+    /// # Errors
+    /// When the log can't be read.
+    pub async fn follow(&self, id: &TaskId) -> Result<Follow, HistoryError> {
+        // First listen and then read, so that nothing falls in between.
+        let filter = self.bus.subjects().log(id);
+        let hints = self.bus.watch_subject(filter.as_str()).await.map_err(|why| {
+            let source = RequestError::Unsendable { subject: filter.to_string(), why };
+            HistoryError::Request { task: id.clone(), source }
+        })?;
+        Ok(Follow {
+            bus: self.bus.clone(),
+            id: id.clone(),
+            hints,
+            task: Task::default(),
+            ready: VecDeque::new(),
+        })
+    }
+
+    /// Waits until a task has ended.
+    ///
+    /// # Errors
+    /// When there is no such task, or its log can't be read.
+    pub async fn outcome(&self, id: &TaskId) -> Result<Outcome, FollowError> {
+        let mut follow = self.follow(id).await?;
+        if follow.next().await?.is_none() && follow.state().is_none() {
+            return Err(FollowError::NoTask { id: id.clone() });
+        }
+        loop {
+            if let Some(state) = follow.state()
+                && let Some(end) = state.end()
+            {
+                return Ok(Outcome { end: end.clone(), attempts: state.attempts });
+            }
+            follow.next().await?;
+        }
+    }
+
+    /// Calls a task off: nothing more of it is started, and a running attempt is told to stop.
+    ///
+    /// # Errors
+    /// [`ExecuteError::Refused`] where it does not exist or has ended.
+    pub async fn cancel(&self, id: &TaskId, reason: &str) -> Result<(), ExecuteError> {
+        let mut log = TaskLog::read(&self.bus, id.clone(), self.by.clone()).await?;
+        log.execute(&Command::Cancel { reason: reason.to_owned() }).await?;
+        if let Some(state) = log.state()
+            && let Err(error) = report::ended(&self.bus, &self.by.role, state).await
+        {
+            // Whoever finds the task's message on the queue reports it again.
+            tracing::warn!(task = %id, %error, "the delegator was not told of the cancellation");
+        }
+        Ok(())
+    }
+
+    /// Does what an ended task left outstanding: carries out the effects that it recorded, then
+    /// reports its end to the delegator. All of it may have been done before; nothing is done
+    /// twice.
+    ///
+    /// # Errors
+    /// What could not be done now; try again.
+    pub async fn finish(&self, state: &State) -> Result<(), FinishError> {
+        for effect in state.effects.values() {
+            let Effect::Delegate { assignment } = effect;
+            let client = Self::new(self.bus.clone(), assignment.delegator.clone());
+            match client.carry_out(assignment.clone(), true).await {
+                // An id that other work has taken is not helped by a repetition; the handler knew.
+                Ok(_) | Err(DelegateError::IdReused { .. } | DelegateError::Invalid(_)) => {}
+                Err(error) => return Err(FinishError::Effect(error)),
+            }
+        }
+        Ok(report::ended(&self.bus, &self.by.role, state).await?)
+    }
+}
+
+/// Why something that an ended task left outstanding is not done yet.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FinishError {
+    /// A task that it had recorded was not delegated.
+    #[error("a task that it had recorded was not delegated")]
+    Effect(#[source] DelegateError),
+    /// Its end was not reported.
+    #[error("its end was not reported")]
+    Report(#[from] PublishError),
+}
+
+/// The answer where the task exists already.
+fn existing(
+    log: &TaskLog,
+    assignment: &Assignment,
+    id: TaskId,
+) -> Result<Delegated, DelegateError> {
+    let known = log.state().and_then(|state| state.assignment.as_deref());
+    if known.is_some_and(|known| known.same_work(assignment)) {
+        return Ok(Delegated { id, existed: true });
+    }
+    Err(DelegateError::IdReused { id })
+}
+
+fn refused(error: EnqueueError, id: &TaskId) -> DelegateError {
+    match error {
+        EnqueueError::Assignment(error) => DelegateError::Invalid(error),
+        EnqueueError::Read(source) => {
+            DelegateError::Unreadable(HistoryError::Request { task: id.clone(), source })
+        }
+        EnqueueError::Execute(error) => DelegateError::Parent(error),
+        EnqueueError::NoAssignment => DelegateError::IdReused { id: id.clone() },
+        EnqueueError::Publish(error) => match error {
+            PublishError::Full { .. } => DelegateError::QueueFull(error),
+            PublishError::Unknown { .. } => {
+                DelegateError::Unknown { id: id.clone(), source: error }
+            }
+            PublishError::TaskLog { .. }
+            | PublishError::Header { .. }
+            | PublishError::TooLarge { .. }
+            | PublishError::Conflict { .. }
+            | PublishError::NoStream { .. }
+            | PublishError::Refused { .. }
+            | PublishError::Unreachable { .. }
+            | _ => DelegateError::Failed(error),
+        },
+    }
+}
+
+/// An id that nobody else has; its beginning sorts by time.
+#[must_use]
+pub fn new_id() -> TaskId {
+    let word = format!("t{}", clock::unique());
+    // A letter and hexadecimal digits are always an id; the fallback is never reached.
+    word.parse().unwrap_or_else(|_| TaskId::of_undecodable(0, word.as_bytes()))
+}
+
+/// The life of a task as it goes on.
+#[derive(Debug)]
+pub struct Follow {
+    bus: Bus,
+    id: TaskId,
+    hints: Hints,
+    task: Task,
+    ready: VecDeque<Stored>,
+}
+
+impl Follow {
+    /// The next entry; `None` once the task has ended, or where there is no such task.
+    ///
+    /// # Errors
+    /// When the log can't be read. Asking again goes on where it stopped.
+    pub async fn next(&mut self) -> Result<Option<Entry>, HistoryError> {
+        loop {
+            if let Some(stored) = self.ready.pop_front() {
+                return Ok(Some(stored.entry));
+            }
+            if self.task.has_ended() {
+                return Ok(None);
+            }
+            let filter = self.bus.subjects().log(&self.id);
+            let from = self.task.last_seq.saturating_add(1);
+            let failed = |source| HistoryError::Request { task: self.id.clone(), source };
+            match self.bus.first_from(TASK_LOG, filter.as_str(), from).await.map_err(failed)? {
+                Some(message) => self.take(&message),
+                None if self.task.last_seq == 0 => return Ok(None),
+                None => {
+                    // A hint that got lost is made up for by looking now and then.
+                    let _late = tokio::time::timeout(FOLLOW_EVERY, self.hints.next()).await;
+                }
+            }
+        }
+    }
+
+    /// The state after the entries that [`Follow::next`] has read.
+    #[must_use]
+    pub const fn state(&self) -> Option<&State> {
+        self.task.state.as_ref()
+    }
+
+    fn take(&mut self, message: &RawMessage) {
+        match message.stored(self.bus.subjects()) {
+            Ok(stored) => {
+                if self.task.apply(&self.id, &stored).is_ok() {
+                    self.ready.push_back(stored);
+                }
+            }
+            Err(error) => {
+                tracing::debug!(task = %self.id, seq = message.seq, %error, "passed over");
+                self.task.skip(message.seq);
+            }
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! What is to be delegated, before it is an assignment.
+
+use serde_json::{Map, Value};
+use sinew_bus::clock;
+use sinew_model::{Assignment, Band, OrgId, Role, TaskId, Time};
+
+/// A task to delegate: to which role, and what.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Delegation {
+    pub(crate) role: Role,
+    pub(crate) title: String,
+    pub(crate) input: Value,
+    pub(crate) id: Option<TaskId>,
+    pub(crate) key: Option<String>,
+    pub(crate) priority: Band,
+    pub(crate) deadline: Option<Time>,
+    pub(crate) not_before: Option<Time>,
+    pub(crate) max_attempts: Option<u32>,
+}
+
+impl Delegation {
+    /// A task for `role`, named by one line of at most 512 bytes.
+    pub fn new(role: Role, title: impl Into<String>) -> Self {
+        Self {
+            role,
+            title: title.into(),
+            input: Value::Null,
+            id: None,
+            key: None,
+            priority: Band::Normal,
+            deadline: None,
+            not_before: None,
+            max_attempts: None,
+        }
+    }
+
+    /// What the worker needs: any JSON, with the rest of the assignment at most 1,032,192 bytes.
+    pub fn input(mut self, input: impl Into<Value>) -> Self {
+        self.input = input.into();
+        self
+    }
+
+    /// An id of the caller's own. Delegating the same work again under it changes nothing, at any
+    /// later time; other work under it is refused.
+    pub fn id(mut self, id: TaskId) -> Self {
+        self.id = Some(id);
+        self
+    }
+
+    /// Names this delegation among those of the task on whose behalf it is made, so that a second
+    /// attempt of that task makes it again and not anew. At most 128 bytes. Without a key the
+    /// order of the calls counts.
+    pub fn key(mut self, key: impl Into<String>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// The band of the role's queue.
+    pub const fn priority(mut self, band: Band) -> Self {
+        self.priority = band;
+        self
+    }
+
+    /// When the task ends in `dead` if it has not ended before; 7 days from now if not set.
+    pub const fn deadline(mut self, deadline: Time) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
+    /// The moment before which no attempt begins.
+    pub const fn not_before(mut self, at: Time) -> Self {
+        self.not_before = Some(at);
+        self
+    }
+
+    /// Failed attempts after which the task is dead; 3 if not set, at most 100.
+    pub const fn max_attempts(mut self, attempts: u32) -> Self {
+        self.max_attempts = Some(attempts);
+        self
+    }
+
+    /// The assignment of it.
+    pub(crate) fn assignment(&self, id: TaskId, org: OrgId, by: &Delegator) -> Assignment {
+        Assignment {
+            task_id: id,
+            org_id: org,
+            role: self.role.clone(),
+            delegator: by.role.clone(),
+            title: self.title.clone(),
+            input: self.input.clone(),
+            parent: by.parent.as_ref().map(|(parent, _)| parent.clone()),
+            depth: by.parent.as_ref().map_or(0, |(_, depth)| depth.saturating_add(1)),
+            priority: self.priority,
+            created_at: clock::now(),
+            deadline: self.deadline,
+            not_before: self.not_before,
+            max_attempts: self.max_attempts,
+            extra: Map::new(),
+        }
+    }
+}
+
+/// On whose behalf a task is delegated.
+#[derive(Clone, Debug)]
+pub(crate) struct Delegator {
+    /// The role that gets the reports.
+    pub(crate) role: Role,
+    /// The task on whose behalf, and how deep that lies.
+    pub(crate) parent: Option<(TaskId, u32)>,
+}

@@ -1,0 +1,86 @@
+//! Reports about a task, into the inbox of the role that delegated it. A report may be sent twice
+//! after a crash, always under the same id; the inbox drops the second within its dedup window,
+//! and a reader drops an id that it knows.
+
+use serde_json::{Map, Value, json};
+use sinew_bus::{Bus, Outgoing, PublishError, clock};
+use sinew_model::{
+    Role, Transition,
+    limits::{CAUSE_BYTES, REPORT_RESULT_BYTES, head},
+    mail::Mail,
+    stream::AGENT_MAIL,
+    task::{Assignment, End, State},
+};
+
+/// Tells the delegator how the task ended.
+///
+/// # Errors
+/// When the inbox did not take it.
+pub async fn ended(bus: &Bus, from: &Role, state: &State) -> Result<(), PublishError> {
+    let (Some(assignment), Some(end)) = (&state.assignment, state.end()) else { return Ok(()) };
+    let mut body = match end {
+        End::Completed { result } => json!({ "result": bounded(result) }),
+        End::Failed { cause } => json!({ "cause": cause }),
+        End::Cancelled { reason } => json!({ "reason": reason }),
+        End::Dead { cause, detail } => json!({ "cause": cause, "detail": detail }),
+    };
+    if let Some(fields) = body.as_object_mut() {
+        fields.insert("attempts".to_owned(), state.attempts.into());
+    }
+    // An end belongs to an epoch: a task that was revived may end a second time.
+    let label = format!("end:{}", state.epoch);
+    send(bus, from, (assignment, end.transition(), &label), body).await
+}
+
+/// Tells the delegator how far an attempt is.
+///
+/// # Errors
+/// When the inbox did not take it.
+pub async fn progress(
+    bus: &Bus,
+    from: &Role,
+    assignment: &Assignment,
+    (attempt, number): (u32, u32),
+    (message, percent): (&str, Option<u8>),
+) -> Result<(), PublishError> {
+    let body = json!({ "attempt": attempt, "message": message, "percent": percent });
+    let label = format!("progress:{attempt}:{number}");
+    send(bus, from, (assignment, Transition::Progress, &label), body).await
+}
+
+async fn send(
+    bus: &Bus,
+    from: &Role,
+    (assignment, transition, label): (&Assignment, Transition, &str),
+    mut body: Value,
+) -> Result<(), PublishError> {
+    if let Some(fields) = body.as_object_mut() {
+        fields.insert("transition".to_owned(), transition.word().into());
+        fields.insert("title".to_owned(), assignment.title.clone().into());
+    }
+    let task = &assignment.task_id;
+    let mail = Mail {
+        id: Mail::report_id(task, label),
+        kind: Mail::report_kind(transition),
+        from: from.clone(),
+        to: assignment.delegator.clone(),
+        at: clock::now(),
+        task_id: Some(task.clone()),
+        correlation_id: Some(task.to_string()),
+        body,
+        extra: Map::new(),
+    };
+    let subject = bus.subjects().inbox(&mail.to);
+    let payload = serde_json::to_vec(&mail).unwrap_or_default();
+    let out = Outgoing::new(AGENT_MAIL, subject, payload).id(mail.id);
+    bus.publish(out).await.map(|_| ())
+}
+
+/// The result as far as it fits into an inbox; the whole is in the task's log.
+fn bounded(result: &Value) -> Value {
+    let text = result.to_string();
+    if text.len() <= REPORT_RESULT_BYTES {
+        return result.clone();
+    }
+    json!({ "truncated": true, "bytes": text.len(), "head": head(&text, CAUSE_BYTES) })
+}

@@ -1,0 +1,219 @@
+//! The worker's half: hosts an agent. It takes the tasks of a role from its queue, begins an
+//! attempt on each under a fence, keeps the lease while the handler lives, and brings the attempt
+//! to its end in the task's log before it lets go of the message.
+//!
+//! [`host`] is what all attempts share; [`begin`] turns a delivery into a begun attempt or says
+//! why not; [`attempt`] runs one; [`settle`] does what is left to do after an attempt;
+//! [`restart`] releases what an earlier process of the same instance held; [`presence`] shows
+//! signs of life; [`bands`] finds bands of the queue that come into use.
+
+mod attempt;
+mod bands;
+mod begin;
+mod host;
+mod presence;
+mod restart;
+mod settle;
+
+pub(crate) use begin::chain;
+
+use std::{sync::Arc, time::Duration};
+
+use sinew_bus::{Bus, ConsumeError, EnsureError, Intake, Slots, Topology, clock};
+use sinew_model::{
+    Band, InstanceId, Role, limits,
+    retry::Backoff,
+    stream::{
+        AGENT_MAIL, AGENT_PRESENCE, AGENT_TASKS, ORG_EVENTS, TASK_LOG, TASK_SCHEDULES,
+        work_consumer_name, work_consumer_of,
+    },
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::handler::Handler;
+use host::Host;
+pub use host::Tally;
+
+/// What a runtime is like.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The role whose tasks it takes.
+    pub role: Role,
+    /// A name that outlives a restart: a process that starts under it releases at once what an
+    /// earlier one of the same name still held. `None`: a name that nobody else has; what such a
+    /// process holds when it dies comes back when its ack wait is over, or when a controller
+    /// notices. Never give two living processes of an org the same name.
+    pub instance: Option<InstanceId>,
+    /// Tasks that it works on at a time: 1 to 1,000; 5 by default.
+    pub concurrency: usize,
+    /// When a failed attempt is tried again.
+    pub backoff: Backoff,
+    /// How long handlers may go on after the shutdown was asked for, before they are told to stop
+    /// and their tasks are released.
+    pub drain: Duration,
+    /// The streams and consumers that it expects, and makes where they are missing; the standard
+    /// ones if `None`.
+    pub topology: Option<Topology>,
+}
+
+impl Settings {
+    /// Everything but the role as it is by default.
+    #[must_use]
+    pub fn new(role: Role) -> Self {
+        Self {
+            role,
+            instance: None,
+            concurrency: limits::CONCURRENCY,
+            backoff: Backoff::default(),
+            drain: limits::DRAIN,
+            topology: None,
+        }
+    }
+}
+
+/// Why a runtime does not run, or no longer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RuntimeError {
+    /// The concurrency is 0 or too large.
+    #[error("the concurrency must be 1 to {}", limits::CONCURRENCY_MAX)]
+    Concurrency,
+    /// A stream or consumer is missing and can't be made.
+    #[error("the streams are not as the runtime needs them")]
+    Topology(#[from] EnsureError),
+    /// Nothing more comes from the queue.
+    #[error("the queue can't be consumed")]
+    Consume(#[from] ConsumeError),
+}
+
+/// Hosts an agent.
+#[derive(Debug)]
+pub struct Runtime {
+    bus: Bus,
+    settings: Settings,
+}
+
+impl Runtime {
+    /// A runtime that is yet to run.
+    #[must_use]
+    pub const fn new(bus: Bus, settings: Settings) -> Self {
+        Self { bus, settings }
+    }
+
+    /// Works until `shutdown`, then drains: takes nothing more, lets the handlers end within
+    /// [`Settings::drain`], and releases what they have not ended. Says what it did.
+    ///
+    /// # Errors
+    /// See [`RuntimeError`].
+    pub async fn run<H: Handler>(
+        self,
+        handler: H,
+        shutdown: CancellationToken,
+    ) -> Result<Tally, RuntimeError> {
+        let Self { bus, settings } = self;
+        if settings.concurrency == 0 || settings.concurrency > limits::CONCURRENCY_MAX {
+            return Err(RuntimeError::Concurrency);
+        }
+        let host = Host::new(bus, settings);
+        ensure(&host).await?;
+        let slots = Slots::new(host.settings.concurrency);
+        let consumer = work_consumer_name(&host.settings.role, Band::Normal);
+        let intake = Intake::open(&host.bus, AGENT_TASKS, vec![(Band::Normal, consumer)], &slots);
+        let background = TaskTracker::new();
+        let quit = CancellationToken::new();
+        background.spawn(presence::show(Arc::clone(&host), quit.clone()));
+        background.spawn(restart::release_earlier(Arc::clone(&host)));
+        let attempts = TaskTracker::new();
+        let outcome = take(&host, Arc::new(handler), intake, &attempts, &shutdown).await;
+        drain(&host, &attempts).await;
+        quit.cancel();
+        background.close();
+        background.wait().await;
+        if let Err(error) = host.bus.flush().await {
+            tracing::warn!(%error, "the last acks may not have reached the server");
+        }
+        outcome.map(|()| host.tally())
+    }
+}
+
+async fn ensure(host: &Host) -> Result<(), EnsureError> {
+    for stream in [TASK_SCHEDULES, AGENT_TASKS, TASK_LOG, AGENT_MAIL, AGENT_PRESENCE, ORG_EVENTS] {
+        host.topology.ensure_stream(&host.bus, stream).await?;
+    }
+    host.topology.ensure_work_consumer(&host.bus, &host.settings.role, Band::Normal).await
+}
+
+/// Takes deliveries and begins an attempt on each, until the shutdown.
+async fn take<H: Handler>(
+    host: &Arc<Host>,
+    handler: Arc<H>,
+    mut intake: Intake,
+    attempts: &TaskTracker,
+    shutdown: &CancellationToken,
+) -> Result<(), RuntimeError> {
+    let mut bands = bands::Watch::begin(&host.bus, &host.settings.role).await;
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => break,
+            band = bands.next(&host.bus, &host.settings.role) => {
+                let role = &host.settings.role;
+                host.topology.ensure_work_consumer(&host.bus, role, band).await?;
+                intake.add_consumer(band, work_consumer_name(role, band)).await;
+            }
+            next = intake.next() => match next {
+                Ok((delivery, slot)) => {
+                    let work = attempt::work(Arc::clone(host), Arc::clone(&handler), delivery);
+                    attempts.spawn(async move {
+                        work.await;
+                        drop(slot);
+                    });
+                }
+                Err(ConsumeError::ConsumerGone { consumer, .. }) => {
+                    reopen(host, &intake, &consumer, shutdown).await;
+                }
+                Err(error) => return Err(error.into()),
+            },
+        }
+    }
+    intake.stop().await;
+    Ok(())
+}
+
+/// Makes a consumer again that somebody deleted. The count of attempts is in the log, so nothing
+/// is forgotten with it.
+async fn reopen(host: &Host, intake: &Intake, consumer: &str, shutdown: &CancellationToken) {
+    let role = &host.settings.role;
+    let band = work_consumer_of(consumer).map(|(_, band)| band);
+    while let Some(band) = band
+        && !shutdown.is_cancelled()
+    {
+        let ensured = async {
+            ensure(host).await?;
+            host.topology.ensure_work_consumer(&host.bus, role, band).await
+        };
+        match ensured.await {
+            Ok(()) => {
+                tracing::warn!(consumer, "the consumer was gone; it was made again");
+                return intake.reopen(consumer).await;
+            }
+            Err(error) => {
+                tracing::warn!(
+                    consumer,
+                    error = &error as &dyn std::error::Error,
+                    "the consumer is gone and can't be made again yet"
+                );
+                clock::pause(limits::TRY_AGAIN).await;
+            }
+        }
+    }
+}
+
+/// Lets the attempts end; tells those to stop that take too long.
+async fn drain(host: &Host, attempts: &TaskTracker) {
+    attempts.close();
+    if tokio::time::timeout(host.settings.drain, attempts.wait()).await.is_ok() {
+        return;
+    }
+    host.evict.cancel();
+    attempts.wait().await;
+}

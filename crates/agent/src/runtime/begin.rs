@@ -1,0 +1,248 @@
+//! From a delivery in hand to a begun attempt, or to the reason why none begins. What an earlier
+//! writer left unsaid (a `created`, an epoch) is said here first.
+
+use base64::Engine as _;
+use sinew_bus::{Delivery, ExecuteError, TaskLog};
+use sinew_model::{
+    Assignment, TaskId, Time, header,
+    limits::{DEAD_BYTES, START_STEPS},
+    task::{Change, Command, DeadCause, EnqueueReason, Refusal, Start},
+};
+
+use super::host::Host;
+
+/// What is to be done with a delivery.
+pub(crate) enum Begin {
+    /// An attempt has begun.
+    Run(Box<Begun>),
+    /// The task has ended: do what is left to do, then ack.
+    Ended(TaskLog),
+    /// It moves nothing: ack.
+    Drop(String),
+    /// This process works under it already: leave it to that.
+    Own,
+    /// The next attempt may begin later.
+    Later(TaskLog, Time),
+    /// Something that is not the task's fault stood in the way: try again.
+    Again(String),
+}
+
+/// A begun attempt.
+pub(crate) struct Begun {
+    pub(crate) log: TaskLog,
+    pub(crate) assignment: Assignment,
+    pub(crate) start: Start,
+    /// The sequence of its `started` entry.
+    pub(crate) fence: u64,
+}
+
+/// A message that is no assignment.
+struct Unusable {
+    /// The task that it says it is, if it says one.
+    id: Option<TaskId>,
+    why: String,
+}
+
+/// Begins an attempt on a delivery, if one may begin.
+pub(crate) async fn begin(host: &Host, delivery: &Delivery) -> Begin {
+    let outcome = match decode(host, delivery) {
+        Ok((assignment, epoch)) => start(host, delivery, assignment, epoch).await,
+        Err(unusable) => bury(host, delivery, unusable).await,
+    };
+    outcome.unwrap_or_else(|error| Begin::Again(chain(&error)))
+}
+
+fn decode(host: &Host, delivery: &Delivery) -> Result<(Assignment, u32), Unusable> {
+    let body = delivery.payload();
+    let id = || {
+        let value: serde_json::Value = serde_json::from_slice(body).ok()?;
+        value.get("taskId")?.as_str()?.parse().ok()
+    };
+    let unusable = |why: String| Unusable { id: id(), why };
+    let assignment = Assignment::decode(body).map_err(|fault| unusable(fault.to_string()))?;
+    assignment
+        .check_route(host.bus.subjects().org(), &host.settings.role)
+        .map_err(|fault| unusable(fault.to_string()))?;
+    let epoch = header::epoch(
+        &assignment.task_id,
+        delivery.header(header::EPOCH),
+        delivery.header(header::MSG_ID),
+    );
+    let epoch = epoch.ok_or_else(|| unusable("its epoch is not a number from 1".to_owned()))?;
+    Ok((assignment, epoch))
+}
+
+async fn start(
+    host: &Host,
+    delivery: &Delivery,
+    assignment: Assignment,
+    epoch: u32,
+) -> Result<Begin, ExecuteError> {
+    let id = assignment.task_id.clone();
+    let mut log = TaskLog::read(&host.bus, id, host.by.clone()).await?;
+    let queue_seq = Some(delivery.queue_seq());
+    if log.state().is_none() {
+        let create = Command::Create { assignment: Box::new(assignment), queue_seq };
+        match log.execute(&create).await {
+            Ok(_) | Err(ExecuteError::Refused(Refusal::Exists)) => {}
+            Err(ExecuteError::Refused(Refusal::IdReused)) => {
+                let why = "its id belongs to another task".to_owned();
+                return bury(host, delivery, Unusable { id: None, why }).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    let command = Command::Start {
+        epoch,
+        queue_seq: delivery.queue_seq(),
+        instance: host.instance.clone(),
+        incarnation: host.incarnation.clone(),
+        ack: Some(delivery.ack_subject().to_string()),
+    };
+    for _ in 0..START_STEPS {
+        match log.execute(&command).await {
+            Ok(done) => return Ok(begun(log, done.seq, done.entry.change)),
+            Err(ExecuteError::Refused(refusal)) => {
+                match heal(&mut log, &refusal, epoch, delivery.queue_seq()).await? {
+                    Healed::Retry => {}
+                    Healed::Begin(begin) => return Ok(settle_on(begin, log)),
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Begin::Again("the task moved on each time it was about to start".to_owned()))
+}
+
+enum Healed {
+    /// Ask again.
+    Retry,
+    /// It is decided.
+    Begin(Decided),
+}
+
+enum Decided {
+    Ended,
+    Drop(String),
+    Own,
+    Later(Time),
+}
+
+fn settle_on(decided: Decided, log: TaskLog) -> Begin {
+    match decided {
+        Decided::Ended => Begin::Ended(log),
+        Decided::Drop(why) => Begin::Drop(why),
+        Decided::Own => Begin::Own,
+        Decided::Later(until) => Begin::Later(log, until),
+    }
+}
+
+/// What a refusal to start means for the delivery.
+async fn heal(
+    log: &mut TaskLog,
+    refusal: &Refusal,
+    epoch: u32,
+    queue_seq: u64,
+) -> Result<Healed, ExecuteError> {
+    let decided = |decided| Ok(Healed::Begin(decided));
+    match refusal {
+        Refusal::Ended(_) => decided(Decided::Ended),
+        Refusal::Own { .. } => decided(Decided::Own),
+        Refusal::NotDue { until } => decided(Decided::Later(*until)),
+        Refusal::Ahead { .. } => {
+            let reason = EnqueueReason::Found;
+            let queue_seq = Some(queue_seq);
+            let found = Command::Enqueue { epoch, queue_seq, not_before: None, reason };
+            retry(log.execute(&found).await)
+        }
+        Refusal::Doomed(cause) => {
+            let detail = match cause {
+                DeadCause::StartsExhausted => {
+                    "it was started too often without a report; it may kill its worker"
+                }
+                DeadCause::DeadlinePassed
+                | DeadCause::AttemptsExhausted
+                | DeadCause::Undecodable
+                | DeadCause::Lost => "its deadline passed before it could start",
+            };
+            let detail = detail.to_owned();
+            retry(log.execute(&Command::Bury { cause: *cause, detail, bytes: None }).await)
+        }
+        Refusal::NoTask
+        | Refusal::Exists
+        | Refusal::IdReused
+        | Refusal::StaleEpoch { .. }
+        | Refusal::OtherMessage { .. }
+        | Refusal::Fenced { .. }
+        | Refusal::EffectRecorded
+        | Refusal::Limit { .. }
+        | Refusal::Running
+        | _ => decided(Decided::Drop(refusal.to_string())),
+    }
+}
+
+/// Whether the heal took or somebody was faster, the next step sees it.
+fn retry(healed: Result<sinew_bus::Done, ExecuteError>) -> Result<Healed, ExecuteError> {
+    match healed {
+        Ok(_) | Err(ExecuteError::Refused(_)) => Ok(Healed::Retry),
+        Err(error) => Err(error),
+    }
+}
+
+fn begun(log: TaskLog, fence: u64, change: Change) -> Begin {
+    let assignment = log.state().and_then(|state| state.assignment.as_deref().cloned());
+    match (assignment, change) {
+        (Some(assignment), Change::Started(start)) => {
+            Begin::Run(Box::new(Begun { log, assignment, start, fence }))
+        }
+        // A start is only ever answered by `started`, and only of a task with an assignment.
+        _ => Begin::Again("the log answered a start with something else".to_owned()),
+    }
+}
+
+/// Keeps a message that is no assignment: as `dead`, with its bytes, under the id that it claims
+/// where that is free, else under one made from its content.
+async fn bury(
+    host: &Host,
+    delivery: &Delivery,
+    Unusable { id, why }: Unusable,
+) -> Result<Begin, ExecuteError> {
+    let body = delivery.payload();
+    let kept = body.get(..DEAD_BYTES).unwrap_or(body);
+    let command = Command::Bury {
+        cause: DeadCause::Undecodable,
+        detail: format!("the message at {} of {}: {why}", delivery.queue_seq(), delivery.subject()),
+        bytes: Some(base64::engine::general_purpose::STANDARD.encode(kept)),
+    };
+    let spare = TaskId::of_undecodable(delivery.queue_seq(), body);
+    for id in id.into_iter().chain([spare.clone()]) {
+        let mut log = TaskLog::read(&host.bus, id, host.by.clone()).await?;
+        if log.state().is_some() && log.id() == &spare {
+            return Ok(Begin::Drop("it is kept as dead already".to_owned()));
+        }
+        if log.state().is_some() {
+            continue;
+        }
+        match log.execute(&command).await {
+            Ok(_) => {
+                host.count(|counts| &counts.undecodable);
+                tracing::warn!(task = %log.id(), %why, "a message that is no assignment is dead");
+                return Ok(Begin::Drop(why));
+            }
+            Err(ExecuteError::Refused(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Begin::Again("no id was free to keep the message under".to_owned()))
+}
+
+/// An error with all that caused it.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        text = format!("{text}: {inner}");
+        source = inner.source();
+    }
+    text
+}

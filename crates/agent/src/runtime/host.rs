@@ -1,0 +1,149 @@
+//! What all attempts of a runtime share.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use sinew_bus::{Bus, Topology, clock};
+use sinew_model::{
+    InstanceId, TaskId,
+    limits::RENEWALS_PER_ACK_WAIT,
+    presence::{Heartbeat, Held},
+    task::Actor,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::Settings;
+
+#[derive(Debug)]
+pub(crate) struct Host {
+    pub(crate) bus: Bus,
+    pub(crate) settings: Settings,
+    pub(crate) topology: Topology,
+    pub(crate) instance: InstanceId,
+    /// Another one for each process, so that a restart can be told from a reconnect.
+    pub(crate) incarnation: String,
+    pub(crate) by: Actor,
+    /// Cancelled when the drain has taken too long: handlers are told to stop then.
+    pub(crate) evict: CancellationToken,
+    /// The attempts that run here, for the heartbeat. Held for no longer than a copy takes.
+    holds: Mutex<BTreeMap<TaskId, u32>>,
+    counts: Counts,
+}
+
+/// What a runtime did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Tally {
+    /// Attempts begun.
+    pub started: u64,
+    /// Tasks that ended here, whatever way.
+    pub ended: u64,
+    /// Attempts given back: failed with another try to come, postponed, drained.
+    pub released: u64,
+    /// Attempts that lost their task to somebody else.
+    pub lost: u64,
+    /// Deliveries that began nothing: of an old epoch, of a task that has ended, a second copy.
+    pub dropped: u64,
+    /// Messages that were no assignment, kept as `dead`.
+    pub undecodable: u64,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) started: AtomicU64,
+    pub(crate) ended: AtomicU64,
+    pub(crate) released: AtomicU64,
+    pub(crate) lost: AtomicU64,
+    pub(crate) dropped: AtomicU64,
+    pub(crate) undecodable: AtomicU64,
+}
+
+impl Host {
+    pub(crate) fn new(bus: Bus, settings: Settings) -> Arc<Self> {
+        let incarnation = clock::unique();
+        let instance = settings
+            .instance
+            .clone()
+            .unwrap_or_else(|| InstanceId::unnamed(&settings.role, &incarnation));
+        let by = Actor { role: settings.role.clone(), instance: Some(instance.clone()) };
+        let topology = settings.topology.clone().unwrap_or_else(|| Topology::standard(&bus));
+        Arc::new(Self {
+            bus,
+            settings,
+            topology,
+            instance,
+            incarnation,
+            by,
+            evict: CancellationToken::new(),
+            holds: Mutex::default(),
+            counts: Counts::default(),
+        })
+    }
+
+    /// How often a lease is renewed.
+    pub(crate) fn renew_every(&self) -> Duration {
+        self.topology.ack_wait() / RENEWALS_PER_ACK_WAIT
+    }
+
+    pub(crate) fn count(&self, which: impl Fn(&Counts) -> &AtomicU64) {
+        which(&self.counts).fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn tally(&self) -> Tally {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Tally {
+            started: read(&self.counts.started),
+            ended: read(&self.counts.ended),
+            released: read(&self.counts.released),
+            lost: read(&self.counts.lost),
+            dropped: read(&self.counts.dropped),
+            undecodable: read(&self.counts.undecodable),
+        }
+    }
+
+    /// Notes that an attempt runs here, until the guard is dropped.
+    pub(crate) fn hold(self: &Arc<Self>, task: TaskId, attempt: u32) -> Hold {
+        self.locked().insert(task.clone(), attempt);
+        Hold { host: Arc::clone(self), task }
+    }
+
+    pub(crate) fn heartbeat(&self, leaving: bool) -> Heartbeat {
+        let held =
+            |(task, attempt): (&TaskId, &u32)| Held { task_id: task.clone(), attempt: *attempt };
+        let holds = self.locked().iter().map(held).collect();
+        Heartbeat {
+            role: self.settings.role.clone(),
+            instance: self.instance.clone(),
+            incarnation: self.incarnation.clone(),
+            at: clock::now(),
+            concurrency: self.settings.concurrency,
+            holds,
+            leaving,
+            extra: serde_json::Map::new(),
+        }
+    }
+
+    fn locked(&self) -> std::sync::MutexGuard<'_, BTreeMap<TaskId, u32>> {
+        // The map is whole after every single step, so a panic elsewhere does no harm to it.
+        self.holds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An attempt that runs here.
+pub(crate) struct Hold {
+    host: Arc<Host>,
+    task: TaskId,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.host.locked().remove(&self.task);
+    }
+}

@@ -1,0 +1,8 @@
+//! What keeps an org's tasks moving when no worker does. Each controller may run twice at once:
+//! it decides by compare-and-set on the task.
+//!
+//! [`presence`] knows which instances show signs of life; [`sweep`] finds tasks that nothing can
+//! move any more.
+
+pub mod presence;
+pub mod sweep;
