@@ -126,6 +126,8 @@ async fn one_id_twice_does_not_spoil_a_batch() {
     let sent: Vec<Accepted> = sent.await.into_iter().map(Result::unwrap).collect();
     assert_eq!(sent.iter().filter(|accepted| accepted.duplicate).count(), 10);
     assert_eq!(held(&bus, EVENTS).await, 10);
+    let stats = bus.publish_stats();
+    assert_eq!((stats.batches, stats.batched), (1, 10), "{stats:?}");
 }
 
 #[tokio::test]
