@@ -13,7 +13,7 @@ mod slots;
 use std::sync::{Arc, atomic::Ordering};
 
 use sinew_model::{Band, limits::INTAKE_COMMANDS};
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::sync::mpsc;
 
 use crate::{
     connect::Bus,
@@ -65,7 +65,6 @@ pub struct Intake {
     /// The pulling task has the other end. Each delivery in it holds its slot.
     taken: mpsc::Receiver<Result<(Delivery, Slot), ConsumeError>>,
     commands: mpsc::Sender<Command>,
-    task: JoinHandle<()>,
     tally: Arc<Tally>,
 }
 
@@ -100,8 +99,8 @@ impl Intake {
             slots.clone(),
             intake::Ends { taken: sender, orders, ender },
         );
-        let task = tokio::spawn(pulling.run(consumers));
-        Self { stream, taken, commands, task, tally }
+        tokio::spawn(pulling.run(consumers));
+        Self { stream, taken, commands, tally }
     }
 
     /// The next delivery, with the place that it takes: free again when the slot is dropped. May
@@ -157,12 +156,6 @@ impl Intake {
         if self.commands.send(command).await.is_err() {
             tracing::debug!(stream = self.stream, "the intake has stopped; a command is moot");
         }
-    }
-
-    /// Whether the pulling task is over; only a runtime that shuts down ends it before its time.
-    #[must_use]
-    pub fn has_ended(&self) -> bool {
-        self.task.is_finished()
     }
 }
 

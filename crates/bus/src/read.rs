@@ -220,7 +220,8 @@ impl Bus {
     }
 
     /// Hears what is published on `filter` while somebody listens: a hint that may be lost, and
-    /// never the truth, which is read from a stream.
+    /// never the truth, which is read from a stream. The server knows of it once anything that is
+    /// asked afterwards on this connection has been answered.
     ///
     /// # Errors
     /// In words, when the filter is not one or the connection is closed.

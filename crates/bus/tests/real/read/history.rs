@@ -107,8 +107,16 @@ async fn a_log_of_several_batches_is_read_whole_with_and_without_direct_get() {
             last = tasks.progress(last).await.unwrap();
             store(&tasks.client, &alien, "{}").await.unwrap();
         }
+        let mut asked = tasks.bus.watch_subject("$JS.API.STREAM.MSG.GET.TASK_LOG").await.unwrap();
         let history = tasks.read().await;
         assert_eq!((history.entries.len(), history.task.last_seq), (602, last), "{direct}");
+        // The leader is asked once for the newest entry, and for each one only without direct get.
+        tasks.bus.at("TASK_LOG", 1).await.unwrap();
+        let mut calls = 0;
+        while asked.next().await.unwrap().payload() != r#"{"seq":1}"# {
+            calls += 1;
+        }
+        assert_eq!(calls, if direct { 1 } else { 603 });
         assert_eq!((word(&history), history.task.voids, history.skipped), ("running", 0, 0));
     }
 }
