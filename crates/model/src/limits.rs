@@ -64,6 +64,10 @@ pub const START_STEPS: u32 = 8;
 /// Time between two looks for a band of the queue that was not used before.
 pub const BANDS_EVERY: Duration = Duration::from_secs(5);
 
+/// How soon a look that found nothing is repeated after a hint; each further one after twice as
+/// long.
+pub const LOOK_AGAIN: Duration = Duration::from_millis(2);
+
 /// Time between two looks at a task that is followed, where no news came.
 pub const FOLLOW_EVERY: Duration = Duration::from_secs(2);
 
