@@ -144,6 +144,8 @@ pub const TERM_GRACE: Duration = Duration::from_secs(5);
 /// Bytes of a program's stdout that are kept as its result.
 pub const OUTPUT_BYTES: usize = 524_288;
 
+// --- Views -----------------------------------------------------------------------------------------
+
 /// Entries that a view folds in one transaction, so that no other process waits long for the file.
 pub const VIEW_BATCH_ENTRIES: usize = 1_000;
 
@@ -194,6 +196,64 @@ pub const VIEW_RETRY: (Duration, Duration) = (Duration::from_millis(50), Duratio
 /// Times that a rebuilt view reads on because the live one went ahead meanwhile. Each round is
 /// shorter than the one before; this many mean that it can't keep up.
 pub const VIEW_REBUILD_ROUNDS: u32 = 64;
+
+// --- Taking and ending deliveries -----------------------------------------------------------------
+
+/// How long one waiting pull stays open. It bounds what a worker that vanished leaves behind.
+pub const PULL_EXPIRES: Duration = Duration::from_secs(30);
+
+/// How often the server says that a waiting pull is still open.
+pub const PULL_HEARTBEAT: Duration = Duration::from_secs(2);
+
+/// Silence after which a waiting pull counts as lost: two and a half heartbeats.
+pub const PULL_SILENCE: Duration = Duration::from_secs(5);
+
+/// How long after its expiry a pull is still listened to, for what was on its way.
+pub const PULL_GRACE: Duration = Duration::from_secs(5);
+
+/// How long a pull that shall not wait may stay unanswered. The server parks it without a word
+/// where its consumer has as many open deliveries as it may.
+pub const PULL_NOW: Duration = Duration::from_secs(1);
+
+/// First pause after a pull that was refused or lost; it doubles.
+pub const PULL_BACK_OFF: Duration = Duration::from_millis(50);
+
+/// Longest pause between two pulls, so that work flows again within a second of the server's
+/// return, and a missing right does not spin.
+pub const PULL_BACK_OFF_LONGEST: Duration = Duration::from_secs(1);
+
+/// Delay of the nak that ends a delivery that somebody dropped by mistake, so that a handler that
+/// drops each delivery does not spin.
+pub const DROPPED_DELAY: Duration = Duration::from_secs(1);
+
+/// Naks of dropped deliveries that wait for their turn to be sent. One more is left to the ack
+/// wait.
+pub const NAKS_QUEUED: usize = 1_024;
+
+/// Commands that wait for an intake.
+pub const INTAKE_COMMANDS: usize = 16;
+
+/// Longest reason that a term carries, in bytes: it becomes one line of an advisory.
+pub const TERM_BYTES: usize = 512;
+
+// --- Reading streams ------------------------------------------------------------------------------
+
+/// Entries of one log that are asked for at once. The server itself allows 1,000.
+pub const HISTORY_BATCH: usize = 500;
+
+/// Entries that one task's log may have. What one task may write adds up to less; more means that
+/// somebody writes outside the law, and reading it must not take all memory.
+pub const HISTORY_ENTRIES: usize = 100_000;
+
+/// Messages that a scan asks for at once: enough to keep a rebuild busy, and bounded in memory.
+pub const SCAN_BATCH: usize = 500;
+
+/// How long the server keeps the consumer of a scan that nobody reads.
+pub const SCAN_IDLE: Duration = Duration::from_secs(30);
+
+/// Subjects of one stream that are counted one by one. The server needs about a second for each
+/// 100,000 of them.
+pub const DEPTH_SUBJECTS: usize = 200_000;
 
 /// Cuts `text` to at most `bytes`, at a character's border, keeping its **end**: the last lines of
 /// an error say what went wrong.

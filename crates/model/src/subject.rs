@@ -67,6 +67,18 @@ impl Band {
     /// All bands, the most urgent first.
     pub const ALL: [Self; 3] = [Self::Urgent, Self::Normal, Self::Low];
 
+    /// In which order the bands are asked when a place for a task gets free for the `turn`th time:
+    /// of 16 turns 12 ask the most urgent first, 3 the normal one and 1 the low one, so that none
+    /// is starved however much the others bring.
+    #[must_use]
+    pub const fn order(turn: u64) -> [Self; 3] {
+        match turn % 16 {
+            3 | 7 | 11 => [Self::Normal, Self::Urgent, Self::Low],
+            15 => [Self::Low, Self::Urgent, Self::Normal],
+            _ => Self::ALL,
+        }
+    }
+
     /// What the band adds to the subject of a role's tasks.
     const fn suffix(self) -> &'static str {
         match self {
@@ -375,6 +387,19 @@ mod tests {
         check(s.system_scaling(), "genbrain.org.system.scaling");
         check(s.meeting_messages(&meeting), "genbrain.meetings.m1.messages");
         check(s.meeting_decisions(&meeting), "genbrain.meetings.m1.decisions");
+    }
+
+    #[test]
+    fn every_band_gets_its_share_of_turns() {
+        let first = |band| (0..160).filter(|turn| Band::order(*turn)[0] == band).count();
+        assert_eq!(Band::ALL.map(first), [120, 30, 10]);
+        for turn in 0..16 {
+            let mut order = Band::order(turn);
+            order.sort();
+            assert_eq!(order, Band::ALL, "turn {turn} leaves a band out");
+        }
+        assert_eq!(Band::order(0), Band::ALL, "a single task is looked for by urgency");
+        assert_eq!(Band::order(u64::MAX)[0], Band::Low, "the count of turns may overflow");
     }
 
     #[test]

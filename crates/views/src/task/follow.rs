@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use sinew_bus::{Bus, RequestError, clock};
+use sinew_bus::{Bus, RequestError, Scan, ScanError, clock};
 use sinew_model::limits::{
     VIEW_BATCH_BYTES, VIEW_BATCH_ENTRIES, VIEW_LINGER, VIEW_LOOK_EVERY, VIEW_REBUILD_ROUNDS,
     VIEW_RETRY, VIEW_SOURCE_EVERY,
@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     build::{Build, BuildError, Why},
     fold::FoldError,
-    source::{self, Found, Reader, Source},
+    source::{self, Source},
 };
 use crate::{
     message::{Batch, Message},
@@ -33,9 +33,12 @@ pub struct Projection {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FollowError {
+    /// The stream could not be looked at.
+    #[error("the stream of the log of tasks could not be looked at")]
+    Look(#[from] RequestError),
     /// The stream could not be read.
     #[error("the log of tasks could not be read")]
-    Read(#[from] RequestError),
+    Read(#[from] ScanError),
     /// The view could not be written.
     #[error("the log of tasks could not be folded into the view")]
     Fold(#[from] FoldError),
@@ -54,7 +57,7 @@ impl FollowError {
     /// Whether a follower gets over it by beginning again.
     fn is_passing(&self) -> bool {
         match self {
-            Self::Read(_) | Self::NoStream | Self::Unsettled => true,
+            Self::Look(_) | Self::Read(_) | Self::NoStream | Self::Unsettled => true,
             Self::Fold(fault) => match fault {
                 FoldError::OtherStream | FoldError::Gap { .. } | FoldError::Superseded => true,
                 FoldError::Unusable(_) => fault.is_busy(),
@@ -183,7 +186,7 @@ impl Projection {
         self.catch_up(bus).await?;
         let mut checkpoint = self.store.checkpoint().await?;
         let Some(source) = source::look(bus).await? else { return Err(FollowError::NoStream) };
-        let mut reader = Reader::open(bus, checkpoint.seq.max(1));
+        let mut reader = source::read(bus, checkpoint.seq).await?;
         *pause = VIEW_RETRY.0;
         let mut looked = clock::instant();
         loop {
@@ -242,16 +245,22 @@ async fn read_to(
 ) -> Result<u64, FollowError> {
     // The message at `after` itself is read again, so that the fold can see whether it is still
     // the one that it was.
-    let mut end = source::is_empty_from(bus, after.max(1)).await?;
-    let mut reader = Reader::open(bus, after.max(1));
+    let mut reader = source::read(bus, after).await?;
+    let mut end = reader.pending() == 0;
     loop {
         let mut messages = Vec::new();
         let mut bytes = 0_usize;
         while !end && messages.len() < VIEW_BATCH_ENTRIES && bytes < VIEW_BATCH_BYTES {
-            let Found { message, pending } = reader.next().await?;
-            end = pending == 0 || message.seq >= source.last_seq;
-            bytes = bytes.saturating_add(message.payload.len());
-            messages.push(message);
+            let Ok(raw) = tokio::time::timeout(VIEW_SOURCE_EVERY, reader.next()).await else {
+                // What was still to come was purged meanwhile, or the server is gone: look again.
+                reader = source::read(bus, reader.position()).await?;
+                end = reader.pending() == 0;
+                continue;
+            };
+            let raw = raw?;
+            end = raw.pending == 0 || raw.seq >= source.last_seq;
+            bytes = bytes.saturating_add(raw.payload.len());
+            messages.push(source::message(raw));
         }
         let newest = messages.last().map_or(after, |message: &Message| message.seq);
         let through = if end { newest.max(source.last_seq) } else { newest };
@@ -265,20 +274,19 @@ async fn read_to(
 }
 
 /// What comes next: a batch that is full, or all that is there; nothing after a long silence.
-async fn gather(reader: &mut Reader) -> Result<Vec<Message>, FollowError> {
+async fn gather(reader: &mut Scan) -> Result<Vec<Message>, FollowError> {
     let Ok(first) = tokio::time::timeout(VIEW_SOURCE_EVERY, reader.next()).await else {
         return Ok(Vec::new());
     };
-    let Found { message, mut pending } = first?;
-    let mut bytes = message.payload.len();
-    let mut messages = vec![message];
-    while pending > 0 && messages.len() < VIEW_BATCH_ENTRIES && bytes < VIEW_BATCH_BYTES {
+    let first = first?;
+    let mut bytes = first.payload.len();
+    let mut messages = vec![source::message(first)];
+    while reader.pending() > 0 && messages.len() < VIEW_BATCH_ENTRIES && bytes < VIEW_BATCH_BYTES {
         // What is pending is on its way; if the way is broken, what is here must not wait for it.
         let Ok(next) = tokio::time::timeout(VIEW_LINGER, reader.next()).await else { break };
-        let found = next?;
-        pending = found.pending;
-        bytes = bytes.saturating_add(found.message.payload.len());
-        messages.push(found.message);
+        let raw = next?;
+        bytes = bytes.saturating_add(raw.payload.len());
+        messages.push(source::message(raw));
     }
     Ok(messages)
 }

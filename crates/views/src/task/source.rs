@@ -1,10 +1,9 @@
 //! How the log of tasks is read: the one place of this crate that knows the stream.
 
-use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::Deserialize;
-use serde_json::{Value, json};
-use sinew_bus::{Bus, RequestError, clock};
-use sinew_model::{Time, header, limits::VIEW_LOOK_EVERY};
+use serde_json::Value;
+use sinew_bus::{Bus, RawMessage, RequestError, Scan, ScanError};
+use sinew_model::header;
 
 use crate::{message::Message, store::Checkpoint};
 
@@ -14,9 +13,6 @@ const STREAM: &str = "TASK_LOG";
 /// The server's number for a stream that is not there.
 const STREAM_NOT_FOUND: u32 = 10_059;
 
-/// The server's number for a message that is not there.
-const MESSAGE_NOT_FOUND: u32 = 10_037;
-
 /// The stream as it is now.
 #[derive(Clone, Debug)]
 pub(super) struct Source {
@@ -24,13 +20,6 @@ pub(super) struct Source {
     pub(super) created: String,
     /// The sequence of its newest message; it stays when messages are purged.
     pub(super) last_seq: u64,
-}
-
-/// A message, and how many there were after it when it was read.
-#[derive(Debug)]
-pub(super) struct Found {
-    pub(super) message: Message,
-    pub(super) pending: u64,
 }
 
 impl Source {
@@ -59,71 +48,19 @@ pub(super) async fn look(bus: &Bus) -> Result<Option<Source>, RequestError> {
     }
 }
 
-#[derive(Deserialize)]
-struct Got {
-    message: Raw,
+/// Reads the log of the org's tasks from a sequence on, and then live.
+pub(super) async fn read(bus: &Bus, from: u64) -> Result<Scan, ScanError> {
+    bus.scan(STREAM, bus.subjects().logs().as_str(), from).await
 }
 
-#[derive(Deserialize)]
-struct Raw {
-    seq: u64,
-    subject: String,
-    time: Time,
-    #[serde(default)]
-    hdrs: String,
-    #[serde(default)]
-    data: String,
-}
-
-async fn get(bus: &Bus, seq: u64) -> Result<Option<Raw>, RequestError> {
-    let body = json!({ "seq": seq, "next_by_subj": bus.subjects().logs().as_str() });
-    match bus.api::<Got>(&format!("STREAM.MSG.GET.{STREAM}"), &body).await {
-        Ok(got) => Ok(Some(got.message)),
-        Err(fault) if fault.refusal() == Some(MESSAGE_NOT_FOUND) => Ok(None),
-        Err(fault) => Err(fault),
-    }
-}
-
-/// Whether there is no message of this org's tasks at `seq` or after.
-pub(super) async fn is_empty_from(bus: &Bus, seq: u64) -> Result<bool, RequestError> {
-    Ok(get(bus, seq).await?.is_none())
-}
-
-pub(super) struct Reader {
-    bus: Bus,
-    next: u64,
-}
-
-impl Reader {
-    pub(super) fn open(bus: &Bus, from: u64) -> Self {
-        Self { bus: bus.clone(), next: from }
-    }
-
-    pub(super) async fn next(&mut self) -> Result<Found, RequestError> {
-        loop {
-            if let Some(raw) = get(&self.bus, self.next).await? {
-                self.next = raw.seq + 1;
-                let more = get(&self.bus, self.next).await?;
-                let headers = BASE64_STANDARD.decode(&raw.hdrs).unwrap_or_default();
-                let headers = String::from_utf8_lossy(&headers).into_owned();
-                let header = |name: &str| {
-                    headers
-                        .lines()
-                        .filter_map(|line| line.split_once(':'))
-                        .find(|(key, _)| *key == name)
-                        .map(|(_, value)| value.trim().to_owned())
-                };
-                let message = Message {
-                    seq: raw.seq,
-                    subject: raw.subject,
-                    stored_at: raw.time,
-                    expected: header(header::EXPECTED_SEQ).and_then(|text| text.parse().ok()),
-                    token: header(header::MSG_ID),
-                    payload: BASE64_STANDARD.decode(&raw.data).unwrap_or_default().into(),
-                };
-                return Ok(Found { message, pending: u64::from(more.is_some()) });
-            }
-            clock::pause(VIEW_LOOK_EVERY).await;
-        }
+/// What the fold needs of a message.
+pub(super) fn message(raw: RawMessage) -> Message {
+    Message {
+        expected: raw.header(header::EXPECTED_SEQ).and_then(|text| text.parse().ok()),
+        token: raw.header(header::MSG_ID).map(str::to_owned),
+        seq: raw.seq,
+        subject: raw.subject,
+        stored_at: raw.time,
+        payload: raw.payload,
     }
 }

@@ -126,9 +126,15 @@ async fn a_view_catches_up_and_foreign_messages_on_its_subjects_harm_nothing() {
     let view = org.open("tasks.db").await;
     assert_eq!(view.catch_up(&org.bus).await.unwrap(), 0);
     org.some(30).await;
-    for step in
-        [Step::Unguarded(1, 8), Step::Unknown(1), Step::Garbage(2), Step::Alien(1), Step::NoTask]
-    {
+    for step in [
+        Step::Lawful(200, 1),
+        Step::Unguarded(200, 8),
+        Step::Unknown(200),
+        Step::Garbage(200),
+        Step::Alien(200),
+        Step::NoTask,
+        Step::Lawful(200, 8),
+    ] {
         org.step(step).await;
     }
     org.some(30).await;

@@ -1,0 +1,198 @@
+//! A task's whole log. It is read from any replica, since that is fast, and checked against the
+//! leader, since a replica may be behind.
+
+use futures::StreamExt as _;
+use serde_json::json;
+use sinew_model::{
+    Entry, Subjects, TaskId, Time, Transition, header,
+    limits::{HISTORY_BATCH, HISTORY_ENTRIES, REQUEST_TIMEOUT},
+    task::{DecodeError, Stored, Task, Void},
+};
+
+use super::message::RawMessage;
+use crate::{clock, connect::Bus, request::RequestError};
+
+/// The stream of all tasks' logs.
+const TASK_LOG: &str = "TASK_LOG";
+
+/// One entry of a log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Logged {
+    /// The entry as it was stored.
+    pub stored: Stored,
+    /// When the server stored it.
+    pub time: Time,
+    /// How it breaks the law, if it does; then it changed nothing.
+    pub void: Option<Void>,
+}
+
+/// What the log says about one task.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct History {
+    /// The state that the entries add up to.
+    pub task: Task,
+    /// The entries, the oldest first.
+    pub entries: Vec<Logged>,
+    /// Messages on the task's subjects that this version does not understand.
+    pub skipped: u32,
+}
+
+/// Why a log could not be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HistoryError {
+    /// The server could not be asked.
+    #[error("the log of the task {task} could not be read")]
+    Request {
+        /// The task.
+        task: TaskId,
+        /// Why.
+        #[source]
+        source: RequestError,
+    },
+    /// There is more than one task may write.
+    #[error("the log of the task {task} has more than {HISTORY_ENTRIES} entries")]
+    TooLong {
+        /// The task.
+        task: TaskId,
+    },
+}
+
+impl Bus {
+    /// Reads a task's log and folds it. All that was stored before the call is in it; an id that
+    /// nobody used gives an empty one.
+    ///
+    /// # Errors
+    /// See [`HistoryError`].
+    pub async fn history(&self, task: &TaskId) -> Result<History, HistoryError> {
+        let failed = |source| HistoryError::Request { task: task.clone(), source };
+        let filter = String::from(self.subjects().log(task));
+        let mut history = History::default();
+        let Some(last) = self.last(TASK_LOG, &filter).await.map_err(failed)? else {
+            return Ok(history);
+        };
+        if self.is_first(task, &last) {
+            history.fold(self, task, &last);
+            return Ok(history);
+        }
+        let mut log = Reading { bus: self, filter: &filter, from: 1 };
+        while history.task.last_seq < last.seq {
+            // A replica that is behind, or that does not answer, is made up for by the leader.
+            let mut messages = log.direct().await;
+            if messages.is_empty() {
+                messages.extend(log.step().await.map_err(failed)?);
+            }
+            if messages.is_empty() {
+                // It was purged while it was read: what is left is all there is.
+                break;
+            }
+            for message in &messages {
+                history.fold(self, task, message);
+            }
+            log.from = history.task.last_seq + 1;
+            if history.entries.len() > HISTORY_ENTRIES {
+                return Err(HistoryError::TooLong { task: task.clone() });
+            }
+        }
+        Ok(history)
+    }
+
+    /// Whether the newest message of a log is also its first: then there is nothing else to read.
+    fn is_first(&self, task: &TaskId, last: &RawMessage) -> bool {
+        last.subject == self.subjects().entry(task, Transition::Created).as_str()
+            && last.header(header::EXPECTED_SEQ) == Some("0")
+            && last.header(header::EXPECTED_SUBJECT) == Some(self.subjects().log(task).as_str())
+    }
+}
+
+impl History {
+    fn fold(&mut self, bus: &Bus, task: &TaskId, message: &RawMessage) {
+        match message.stored(bus.subjects()) {
+            Ok(stored) => {
+                let void = self.task.apply(task, &stored).err();
+                self.entries.push(Logged { stored, time: message.time, void });
+            }
+            Err(fault) => {
+                tracing::debug!(seq = message.seq, %fault, "an entry is passed over");
+                self.task.skip(message.seq);
+                self.skipped = self.skipped.saturating_add(1);
+            }
+        }
+    }
+}
+
+impl RawMessage {
+    /// Reads it as an entry of a task's log. An expectation counts only where it is over the
+    /// whole task, byte for byte.
+    ///
+    /// # Errors
+    /// Why it is none, see [`DecodeError`].
+    pub fn stored(&self, subjects: &Subjects) -> Result<Stored, DecodeError> {
+        let entry = Entry::decode(subjects, &self.subject, &self.payload)?;
+        let guard = subjects.log(&entry.task_id);
+        let guarded = self.header(header::EXPECTED_SUBJECT) == Some(guard.as_str());
+        let expected = self.header(header::EXPECTED_SEQ).filter(|_| guarded);
+        Ok(Stored {
+            seq: self.seq,
+            expected: expected.and_then(|text| text.parse().ok()),
+            token: self.header(header::MSG_ID).map(str::to_owned),
+            entry,
+        })
+    }
+}
+
+/// The reading of one log.
+struct Reading<'a> {
+    bus: &'a Bus,
+    filter: &'a str,
+    /// The next sequence to look at.
+    from: u64,
+}
+
+impl Reading<'_> {
+    /// The next messages from whichever replica answers first. Fewer than there are, or none, is
+    /// no failure: the caller compares with the leader.
+    async fn direct(&self) -> Vec<RawMessage> {
+        match self.ask_direct().await {
+            Ok(messages) => messages,
+            Err(why) => {
+                tracing::debug!(why, "a direct get failed; the leader is asked");
+                Vec::new()
+            }
+        }
+    }
+
+    async fn ask_direct(&self) -> Result<Vec<RawMessage>, String> {
+        let nats = self.bus.nats();
+        let reply = nats.new_inbox();
+        let mut answers = nats.subscribe(reply.clone()).await.map_err(|error| error.to_string())?;
+        let which =
+            json!({ "seq": self.from, "next_by_subj": self.filter, "batch": HISTORY_BATCH });
+        nats.publish_with_reply(
+            format!("$JS.API.DIRECT.GET.{TASK_LOG}"),
+            reply,
+            which.to_string().into(),
+        )
+        .await
+        .map_err(|error| error.to_string())?;
+        let end = clock::instant() + REQUEST_TIMEOUT;
+        let mut messages = Vec::new();
+        loop {
+            let answer = match tokio::time::timeout_at(end, answers.next()).await {
+                Ok(Some(answer)) => answer,
+                // What has come is in order and without a gap, so it is good.
+                Ok(None) | Err(_) => return Ok(messages),
+            };
+            match answer.status.map(|status| status.as_u16()) {
+                None => messages.push(RawMessage::from_direct(answer).ok_or("no direct get")?),
+                Some(204 | 404) => return Ok(messages),
+                Some(code) => return Err(format!("status {code}")),
+            }
+        }
+    }
+
+    /// The next message from the leader.
+    async fn step(&self) -> Result<Option<RawMessage>, RequestError> {
+        self.bus.first_from(TASK_LOG, self.filter, self.from).await
+    }
+}
