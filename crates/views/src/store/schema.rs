@@ -66,11 +66,11 @@ CREATE TABLE tasks_{g} (
     state        TEXT NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX tasks_{g}_first     ON tasks_{g} (first_seq);
-CREATE INDEX tasks_{g}_role      ON tasks_{g} (role, phase, first_seq);
+CREATE INDEX tasks_{g}_role      ON tasks_{g} (role, first_seq);
+CREATE INDEX tasks_{g}_counts    ON tasks_{g} (role, phase, first_seq);
 CREATE INDEX tasks_{g}_phase     ON tasks_{g} (phase, first_seq);
 CREATE INDEX tasks_{g}_delegator ON tasks_{g} (delegator, first_seq);
 CREATE INDEX tasks_{g}_parent    ON tasks_{g} (parent, first_seq);
-CREATE INDEX tasks_{g}_updated   ON tasks_{g} (updated_at);
 CREATE INDEX tasks_{g}_unended   ON tasks_{g} (first_seq) WHERE ended_at IS NULL;
 CREATE TABLE entries_{g} (
     seq         INTEGER PRIMARY KEY,
