@@ -240,6 +240,16 @@ pub const SWEEP_GRACE: Duration = Duration::from_secs(10);
 /// Time between two rounds of the sweep.
 pub const SWEEP_EVERY: Duration = Duration::from_secs(15);
 
+/// Longest time between two looks at a task that was found well before: each look that finds it
+/// so doubles the distance to the next.
+pub const SWEEP_PAUSE: Duration = Duration::from_secs(300);
+
+/// Tasks that the sweep takes from the view at a time.
+pub const SWEEP_STEP: usize = 500;
+
+/// Tasks that the sweep looks after at once.
+pub const SWEEP_AT_ONCE: usize = 32;
+
 /// Tasks that the sweep looks at in one round.
 pub const SWEEP_TASKS: usize = 20_000;
 
