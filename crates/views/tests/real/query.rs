@@ -28,7 +28,7 @@ fn create(world: &mut World, task: &str, role: &str, parent: Option<&str>) -> Ta
     let task: TaskId = task.parse().unwrap();
     let mut assignment = world.assignment(&task, role);
     assignment.parent = parent.map(|parent| parent.parse().unwrap());
-    world.must(&task, &Command::Create { assignment, queue_seq: 7 });
+    world.must(&task, &Command::Create { assignment, queue_seq: Some(7) });
     task
 }
 
