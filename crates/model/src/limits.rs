@@ -297,6 +297,13 @@ pub const TERM_BYTES: usize = 512;
 
 // --- Reading streams ------------------------------------------------------------------------------
 
+/// How long a message is asked for before its stream counts as out of reach: as long as for a
+/// publish.
+pub const READ_PATIENCE: Duration = PUBLISH_PATIENCE;
+
+/// Time between two such askings.
+pub const READ_AGAIN: Duration = Duration::from_millis(250);
+
 /// Entries of one log that are asked for at once. The server itself allows 1,000.
 pub const HISTORY_BATCH: usize = 500;
 
