@@ -10,9 +10,10 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use sinew_model::limits::DEPTH_SUBJECTS;
+use sinew_model::limits::{DEPTH_SUBJECTS, READ_AGAIN, READ_PATIENCE};
 
 use crate::{
+    clock,
     connect::Bus,
     request::{ApiError, RequestError},
 };

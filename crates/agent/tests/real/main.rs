@@ -3,9 +3,12 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test ends with a message")]
 
 mod duplicates;
+mod effects;
 mod epochs;
+mod flow;
 mod input;
 mod kit;
 mod leases;
 mod life;
+mod python;
 mod restart;
