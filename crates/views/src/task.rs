@@ -1,0 +1,25 @@
+//! Tasks: the projection of `TASK_LOG`, and what may be asked of it.
+//!
+//! ```text
+//! TASK_LOG -> follow -> fold (model::task::Task, row) -> tasks, entries, voids -> query
+//! ```
+//!
+//! A rebuilt view equals the live one, as long as the stream still holds what the live one has
+//! folded. The entries of a task that has ended may be purged from the stream: such a task is in
+//! the live view until that is rebuilt, and absent afterwards. Tasks that have not ended are never
+//! purged, so a rebuild has all of them, unchanged.
+
+mod build;
+mod fold;
+mod follow;
+mod query;
+mod row;
+mod source;
+
+pub use build::{Build, BuildError, Why};
+pub use fold::{FoldError, VoidKind};
+pub use follow::{FollowError, Projection};
+pub use query::{
+    Candidates, Count, EntryRow, Filter, Life, PHASES, Page, Round, Tree, Unended, VoidRow,
+};
+pub use row::TaskRow;
