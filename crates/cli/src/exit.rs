@@ -185,7 +185,7 @@ fn of_delegate(error: &DelegateError) -> Verdict {
 fn of_follow(error: &FollowError) -> Verdict {
     match error {
         FollowError::NoTask { .. } => (Code::NotFound, Some("`sinew task list` shows the tasks")),
-        _ => (Code::Unreachable, IS_IT_UP),
+        FollowError::Read(_) | _ => (Code::Unreachable, IS_IT_UP),
     }
 }
 
@@ -197,14 +197,16 @@ fn of_execute(error: &ExecuteError) -> Verdict {
         ExecuteError::Refused(_) => (Code::Refused, None),
         ExecuteError::Rejected(_) => (Code::Internal, None),
         ExecuteError::Unknown(_) => (Code::Unknown, Some("the same command again is safe")),
-        _ => (Code::Unreachable, IS_IT_UP),
+        ExecuteError::Unreachable(_) | ExecuteError::Unreadable(_) | ExecuteError::Crowded | _ => {
+            (Code::Unreachable, IS_IT_UP)
+        }
     }
 }
 
 fn of_emit(error: &EmitError) -> Verdict {
     match error {
         EmitError::Publish(source) => of_publish(source),
-        _ => (Code::Usage, None),
+        EmitError::Words | EmitError::TooLarge { .. } | _ => (Code::Usage, None),
     }
 }
 
@@ -217,7 +219,11 @@ fn of_publish(error: &PublishError) -> Verdict {
         }
         PublishError::Unreachable { .. } => (Code::Unreachable, IS_IT_UP),
         PublishError::Unknown { .. } => (Code::Unknown, Some("the same command again is safe")),
-        _ => (Code::Internal, None),
+        PublishError::TaskLog { .. }
+        | PublishError::Header { .. }
+        | PublishError::Conflict { .. }
+        | PublishError::Refused { .. }
+        | _ => (Code::Internal, None),
     }
 }
 
@@ -227,15 +233,19 @@ fn of_request(error: &RequestError) -> Verdict {
         RequestError::NoResponders { .. } => {
             (Code::Unreachable, Some("nobody answers for JetStream there: `sinew doctor`"))
         }
-        _ => (Code::Internal, None),
+        RequestError::Refused { .. }
+        | RequestError::Unsendable { .. }
+        | RequestError::Unreadable { .. }
+        | _ => (Code::Internal, None),
     }
 }
 
 fn of_connect(error: &ConnectError) -> Verdict {
     match error {
-        ConnectError::Address { .. } => (Code::Usage, None),
-        ConnectError::Credentials { .. } => (Code::Usage, None),
-        _ => (Code::Unreachable, Some("is the backbone up? `sinew up` starts one")),
+        ConnectError::Address { .. } | ConnectError::Credentials { .. } => (Code::Usage, None),
+        ConnectError::Refused { .. } | ConnectError::Version { .. } | _ => {
+            (Code::Unreachable, Some("is the backbone up? `sinew up` starts one"))
+        }
     }
 }
 
@@ -250,7 +260,18 @@ fn of_start(error: &StartError) -> Verdict {
         StartError::Folder { .. } => {
             (Code::Failed, Some("name a folder that you may write with --data-dir"))
         }
-        _ => (Code::Failed, None),
+        StartError::LeftBehind { .. }
+        | StartError::DiskFull { .. }
+        | StartError::Context(_)
+        | StartError::PortRefused { .. }
+        | StartError::NoPort { .. }
+        | StartError::Spawn { .. }
+        | StartError::Ended { .. }
+        | StartError::NotReady { .. }
+        | StartError::Unwatched(_)
+        | StartError::Thread(_)
+        | StartError::GivenUp
+        | _ => (Code::Failed, None),
     }
 }
 
@@ -260,7 +281,10 @@ fn of_context(error: &ContextError) -> Verdict {
             Code::Unreachable,
             Some("run `sinew up`, or name a server with --url or SINEW_URL, and --org"),
         ),
-        _ => (Code::Usage, None),
+        ContextError::Unreadable { .. }
+        | ContextError::Malformed { .. }
+        | ContextError::Unwritable { .. }
+        | _ => (Code::Usage, None),
     }
 }
 

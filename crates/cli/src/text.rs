@@ -59,7 +59,8 @@ pub(crate) fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) 
     table.load_style(TableStyle::new()).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(head);
     table.add_rows(rows);
-    let lines = table.lines().map(|line| line.trim_end().to_owned());
+    // Every cell has a blank on either side.
+    let lines = table.lines().map(|line| line.get(1..).unwrap_or_default().trim_end().to_owned());
     lines.collect::<Vec<_>>().join("\n")
 }
 
@@ -120,7 +121,7 @@ mod tests {
         let row = |a: &str, b: &str| vec![a.to_owned(), b.to_owned()];
         assert_eq!(
             table(&["A", "B"], [row("x", "yy"), row("long", "")]),
-            " A     B\n x     yy\n long"
+            "A     B\nx     yy\nlong"
         );
     }
 }

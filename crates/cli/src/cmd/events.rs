@@ -124,10 +124,9 @@ async fn tail(args: &TailArgs, global: &Global, out: Out) -> anyhow::Result<Code
 }
 
 fn line(event: &Event) -> String {
-    let details = match &event.details {
-        Value::Null => String::new(),
-        details => text::short(&details.to_string(), WIDE),
-    };
+    let details = Some(&event.details).filter(|details| !details.is_null());
+    let details = details.map(|details| text::short(&details.to_string(), WIDE));
+    let details = details.unwrap_or_default();
     let action = text::short(&event.action, WIDE);
     let task = event.task_id.as_ref().map(|task| format!("  [{task}]")).unwrap_or_default();
     format!("{}  {:<12}  {action:<16}  {details}{task}", event.timestamp, event.agent_role)

@@ -70,10 +70,8 @@ pub(crate) async fn run(command: Command, global: &Global, out: Out) -> anyhow::
 fn line(mail: &Mail) -> String {
     let said = |field: &str| mail.body.get(field).filter(|value| !value.is_null());
     let text = ["message", "result", "cause", "reason", "text"].into_iter().find_map(said);
-    let text = match text.unwrap_or(&mail.body) {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
+    let text = text.unwrap_or(&mail.body);
+    let text = text.as_str().map_or_else(|| text.to_string(), str::to_owned);
     let title = said("title").and_then(Value::as_str).map(|title| format!("{title}: "));
     let (at, from, kind) = (mail.at, &mail.from, text::short(&mail.kind, WIDE));
     let text = text::short(&format!("{}{text}", title.unwrap_or_default()), WIDE);

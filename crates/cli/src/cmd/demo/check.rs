@@ -125,12 +125,12 @@ fn judge(
     let changes = || history.entries.iter().map(|logged| &logged.stored.entry.change);
     let ends = changes().filter(|change| change.transition().is_end()).count();
     let begun = history.task.state.as_ref().map_or(0, |state| state.attempts);
-    let why: Vec<ReleaseReason> = changes()
-        .filter_map(|change| match change {
-            Change::Released { reason, .. } => Some(*reason),
-            _ => None,
-        })
-        .collect();
+    let why: Vec<ReleaseReason> =
+        changes()
+            .filter_map(|change| {
+                if let Change::Released { reason, .. } = change { Some(*reason) } else { None }
+            })
+            .collect();
     let voids = history.task.voids + history.skipped;
     let word = history.task.state.as_ref().map_or("nowhere", |state| state.word());
     let once = ends == 1 && word == "completed";

@@ -95,18 +95,16 @@ impl Timeline {
 
 /// The colour of a transition on a terminal.
 const fn colour(change: &Change) -> &'static str {
-    match change {
-        Change::Released { reason: ReleaseReason::Failed, .. } => "31",
-        Change::Released { .. } => "33",
-        change => match change.transition() {
-            Transition::Completed => "32",
-            Transition::Failed | Transition::Cancelled | Transition::Dead => "31",
-            Transition::Started => "36",
-            Transition::Created
-            | Transition::Enqueued
-            | Transition::Progress
-            | Transition::Effect
-            | Transition::Released => "0",
-        },
+    if let Change::Released { reason: ReleaseReason::Failed, .. } = change {
+        return "31";
+    }
+    match change.transition() {
+        Transition::Completed => "32",
+        Transition::Failed | Transition::Cancelled | Transition::Dead => "31",
+        Transition::Released => "33",
+        Transition::Started => "36",
+        Transition::Created | Transition::Enqueued | Transition::Progress | Transition::Effect => {
+            "0"
+        }
     }
 }
