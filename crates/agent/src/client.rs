@@ -14,7 +14,7 @@ use std::{
 };
 
 use sinew_bus::{
-    Bus, ExecuteError, Hints, HistoryError, PublishError, RawMessage, RequestError, TaskLog, clock,
+    Bus, ExecuteError, HistoryError, PublishError, RawMessage, RequestError, TaskLog, clock,
 };
 use sinew_model::{
     Assignment, Entry, Role, TaskId,
@@ -27,6 +27,7 @@ use tokio::sync::Mutex;
 use crate::{
     delegation::{Delegation, Delegator},
     enqueue::{self, EnqueueError, Placed},
+    lookout::Lookout,
     report,
 };
 
@@ -304,7 +305,7 @@ impl Client {
         Ok(Follow {
             bus: self.bus.clone(),
             id: id.clone(),
-            hints,
+            lookout: Lookout::new(hints, FOLLOW_EVERY),
             task: Task::default(),
             ready: VecDeque::new(),
         })
@@ -428,7 +429,7 @@ pub fn new_id() -> TaskId {
 pub struct Follow {
     bus: Bus,
     id: TaskId,
-    hints: Hints,
+    lookout: Lookout,
     task: Task,
     ready: VecDeque<Stored>,
 }
@@ -452,10 +453,7 @@ impl Follow {
             match self.bus.first_from(TASK_LOG, filter.as_str(), from).await.map_err(failed)? {
                 Some(message) => self.take(&message),
                 None if self.task.last_seq == 0 => return Ok(None),
-                None => {
-                    // A hint that got lost is made up for by looking now and then.
-                    let _late = tokio::time::timeout(FOLLOW_EVERY, self.hints.next()).await;
-                }
+                None => self.lookout.wait().await,
             }
         }
     }

@@ -27,6 +27,7 @@ pub mod delegation;
 pub mod enqueue;
 pub mod event;
 pub mod handler;
+mod lookout;
 pub mod program;
 pub mod report;
 pub mod runtime;

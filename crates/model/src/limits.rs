@@ -64,6 +64,10 @@ pub const START_STEPS: u32 = 8;
 /// Time between two looks for a band of the queue that was not used before.
 pub const BANDS_EVERY: Duration = Duration::from_secs(5);
 
+/// How soon a look that found nothing is repeated after a hint; each further one after twice as
+/// long.
+pub const LOOK_AGAIN: Duration = Duration::from_millis(2);
+
 /// Time between two looks at a task that is followed, where no news came.
 pub const FOLLOW_EVERY: Duration = Duration::from_secs(2);
 
@@ -235,6 +239,16 @@ pub const SWEEP_GRACE: Duration = Duration::from_secs(10);
 
 /// Time between two rounds of the sweep.
 pub const SWEEP_EVERY: Duration = Duration::from_secs(15);
+
+/// Longest time between two looks at a task that was found well before: each look that finds it
+/// so doubles the distance to the next.
+pub const SWEEP_PAUSE: Duration = Duration::from_secs(300);
+
+/// Tasks that the sweep takes from the view at a time.
+pub const SWEEP_STEP: usize = 500;
+
+/// Tasks that the sweep looks after at once.
+pub const SWEEP_AT_ONCE: usize = 32;
 
 /// Tasks that the sweep looks at in one round.
 pub const SWEEP_TASKS: usize = 20_000;

@@ -42,6 +42,13 @@ impl Time {
         Self { micros: self.micros.saturating_add(span) }
     }
 
+    /// This moment less `span`; the beginning of time where that does not fit.
+    #[must_use]
+    pub fn minus(self, span: Duration) -> Self {
+        let span = i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
+        Self { micros: self.micros.saturating_sub(span) }
+    }
+
     /// How long after `earlier` this moment is; zero where it is before, since clocks jump.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {

@@ -4,7 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sinew_bus::{Delivery, ExecuteError, Hints, TaskLog, clock};
+use sinew_bus::{Delivery, ExecuteError, TaskLog, clock};
 use sinew_model::{
     limits::{LISTEN_AFTER, NAK_DELAY, PROGRESS_EVERY, TERM_GRACE, TRY_AGAIN},
     task::{Command, Refusal, ReleaseReason},
@@ -25,6 +25,7 @@ use crate::{
     client::{Acting, Client},
     context::{Context, Progress},
     handler::{Failure, Handler},
+    lookout::Lookout,
     report,
 };
 
@@ -148,7 +149,7 @@ impl Running<'_> {
         let mut renew = tokio::time::interval_at(clock::instant() + renew_every, renew_every);
         let listen = tokio::time::sleep_until(clock::instant() + LISTEN_AFTER);
         tokio::pin!(listen);
-        let mut hints: Option<Hints> = None;
+        let mut lookout: Option<Lookout> = None;
         let returned = loop {
             let give_up = self.give_up;
             tokio::select! {
@@ -157,11 +158,11 @@ impl Running<'_> {
                 () = at(give_up) => break None,
                 () = self.host.evict.cancelled(), if self.give_up.is_none() => self.tell_to_stop(),
                 _ = renew.tick() => self.renew().await,
-                () = &mut listen, if hints.is_none() && !self.stop.is_cancelled() => {
-                    hints = self.listen().await;
+                () = &mut listen, if lookout.is_none() && !self.stop.is_cancelled() => {
+                    lookout = self.listen().await;
                     listen.as_mut().reset(clock::instant() + renew_every);
                 }
-                () = news(&mut hints) => self.check().await,
+                () = news(lookout.as_mut()) => self.check().await,
                 () = reportable(&mut self.progress, self.next_report) => self.report().await,
             }
         };
@@ -174,14 +175,14 @@ impl Running<'_> {
     }
 
     /// Begins to listen for news of the task, and looks once, so that nothing falls in between.
-    async fn listen(&mut self) -> Option<Hints> {
+    async fn listen(&mut self) -> Option<Lookout> {
         let filter = {
             let log = self.log.lock().await;
             self.host.bus.subjects().log(log.id())
         };
         let hints = self.host.bus.watch_subject(filter.as_str()).await.ok();
         self.check().await;
-        hints
+        hints.map(|hints| Lookout::new(hints, self.host.renew_every()))
     }
 
     /// Prolongs the lease, if the log still names this attempt.
@@ -364,13 +365,9 @@ async fn at(moment: Option<Instant>) {
     }
 }
 
-async fn news(hints: &mut Option<Hints>) {
-    match hints {
-        Some(listening) => {
-            if listening.next().await.is_none() {
-                *hints = None;
-            }
-        }
+async fn news(lookout: Option<&mut Lookout>) {
+    match lookout {
+        Some(lookout) => lookout.wait().await,
         None => std::future::pending().await,
     }
 }

@@ -1,13 +1,10 @@
 //! The one way into a task's log: an append that stands only if nobody else wrote to the task
 //! since the writer read it.
 
-use sinew_model::{Entry, OrgId, limits};
+use sinew_model::{Entry, OrgId, limits, stream::TASK_LOG};
 
 use super::{Outgoing, PublishError};
 use crate::connect::Bus;
-
-/// The stream of every task's log.
-const TASK_LOG: &str = "TASK_LOG";
 
 /// Why an entry is not appended, or not known to be.
 #[derive(Debug, thiserror::Error)]

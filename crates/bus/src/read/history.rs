@@ -6,14 +6,12 @@ use serde_json::json;
 use sinew_model::{
     Entry, Subjects, TaskId, Time, Transition, header,
     limits::{HISTORY_BATCH, HISTORY_ENTRIES, REQUEST_TIMEOUT},
+    stream::TASK_LOG,
     task::{DecodeError, Stored, Task, Void},
 };
 
 use super::message::RawMessage;
 use crate::{clock, connect::Bus, request::RequestError};
-
-/// The stream of all tasks' logs.
-const TASK_LOG: &str = "TASK_LOG";
 
 /// One entry of a log.
 #[derive(Clone, Debug, PartialEq)]

@@ -235,14 +235,27 @@ async fn work_flows_at_once_after_the_link_was_cut() {
     let mut intake = Intake::open(&bus, STREAM, vec![(Band::Normal, "a".to_owned())], &slots);
     queue.shows("a", "num_waiting", 1).await;
     proxy.cut();
+    // What the server writes into a link that it does not know to be broken is lost to the ack
+    // wait, and no client can help that; so it is to know.
+    wait::until("the server to miss the connection", LATE, || async {
+        let page = queue.server.monitor("/connz?subs=1")?;
+        let open = page.get("num_connections").and_then(Value::as_u64);
+        if open == Some(2) { Ok(()) } else { Err(page.to_string()) }
+    })
+    .await;
     queue.put("a", 0..3).await;
     proxy.heal();
-    for expect in 0..3 {
+    let mut seen = Vec::new();
+    for _ in 0..3 {
         let (delivery, _slot) = next(&mut intake, 2 * SOON).await;
-        assert_eq!(body(&delivery), expect);
+        seen.push(body(&delivery));
         delivery.ack().await.unwrap();
     }
-    assert!(intake.counts().voided >= 1);
+    // The server may still hold the pull of before: then two bring something for one place, and
+    // what is given back comes later.
+    seen.sort_unstable();
+    assert_eq!(seen, [0, 1, 2]);
+    assert!(intake.counts().pulls >= 2, "{:?}", intake.counts());
 }
 
 #[tokio::test]

@@ -2,6 +2,8 @@
 //! live attempt must; where none is left, the sweep puts the task on its queue again or gives it
 //! up. So a queue can be emptied by hand, and every task still ends.
 
+use std::time::Duration;
+
 use super::{
     entry::DeadCause,
     state::{Phase, State},
@@ -50,10 +52,10 @@ pub enum Verdict {
     },
 }
 
-/// What to look up for a task.
+/// What to look up for a task, to which nothing may have happened for `grace` before it is doubted.
 #[must_use]
-pub fn look(state: &State, now: Time) -> Look {
-    if state.end().is_some() || now >= state.due || now.since(state.last_at) < limits::SWEEP_GRACE {
+pub fn look(state: &State, now: Time, grace: Duration) -> Look {
+    if state.end().is_some() || now >= state.due || now.since(state.last_at) < grace {
         return Look::Nowhere;
     }
     match &state.phase {
@@ -65,9 +67,9 @@ pub fn look(state: &State, now: Time) -> Look {
     }
 }
 
-/// Judges a task by what was found.
+/// Judges a task by what was found, with the same `grace`.
 #[must_use]
-pub fn judge(state: &State, evidence: Evidence, now: Time) -> Verdict {
+pub fn judge(state: &State, evidence: Evidence, now: Time, grace: Duration) -> Verdict {
     if state.end().is_some() {
         return Verdict::Fine;
     }
@@ -75,7 +77,7 @@ pub fn judge(state: &State, evidence: Evidence, now: Time) -> Verdict {
         let detail = format!("it had not ended by its deadline {}", state.due);
         return Verdict::Bury { cause: DeadCause::DeadlinePassed, detail };
     }
-    if evidence.there || now.since(state.last_at) < limits::SWEEP_GRACE {
+    if evidence.there || now.since(state.last_at) < grace {
         return Verdict::Fine;
     }
     if state.epoch >= limits::EPOCHS {

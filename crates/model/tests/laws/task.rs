@@ -266,9 +266,9 @@ proptest! {
             return Ok(());
         };
         let later = state.last_at.plus(limits::SWEEP_GRACE);
-        prop_assert_ne!(sweep::look(&state, later), sweep::Look::Nowhere);
+        prop_assert_ne!(sweep::look(&state, later, limits::SWEEP_GRACE), sweep::Look::Nowhere);
         let gone = sweep::Evidence { there: false, alive: false };
-        let verdict = sweep::judge(&state, gone, later);
+        let verdict = sweep::judge(&state, gone, later, limits::SWEEP_GRACE);
         let mut moved = log;
         let carry = |log: &mut Log, command: Command| {
             let view = log.fold(usize::MAX);
@@ -293,7 +293,7 @@ proptest! {
         // And when its time is over, it ends whatever is found.
         let over = state.due.plus(Duration::from_secs(1));
         let there = sweep::Evidence { there: true, alive: true };
-        let bury = sweep::judge(&state, there, over);
+        let bury = sweep::judge(&state, there, over, limits::SWEEP_GRACE);
         let buried = matches!(bury, sweep::Verdict::Bury { cause: DeadCause::DeadlinePassed, .. });
         prop_assert!(buried);
     }
@@ -313,7 +313,9 @@ fn a_live_attempt_whose_message_is_gone_is_left_alone() {
     let state = log.fold(9).state.unwrap();
     assert!(matches!(state.phase, Phase::Running { .. }));
     let later = state.last_at.plus(limits::SWEEP_GRACE);
-    let judge = |there, alive| sweep::judge(&state, sweep::Evidence { there, alive }, later);
+    let judge = |there, alive| {
+        sweep::judge(&state, sweep::Evidence { there, alive }, later, limits::SWEEP_GRACE)
+    };
     assert_eq!(judge(false, true), sweep::Verdict::Fine);
     assert_eq!(judge(true, false), sweep::Verdict::Fine, "the server's ack wait moves it");
     assert_eq!(judge(false, false), sweep::Verdict::ReleaseAndRequeue { attempt: 1 });

@@ -2,4 +2,5 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "a test ends with a message")]
 
 mod engine;
+mod sweep;
 mod wire;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use sinew_bus::{Bus, Config};
 use sinew_model::{Time, header, limits};
 use sinew_testkit::{NatsServer, TempDir, wait};
-use sinew_views::{Message, Projection, Store, task::VoidKind};
+use sinew_views::{Batch, Message, Projection, Store, task::VoidKind};
 use tokio_util::sync::CancellationToken;
 
 use crate::kit::{Step, World, id, subjects, table, tables};
@@ -264,6 +264,34 @@ async fn a_follower_notices_a_stream_that_was_made_anew_by_itself() {
         stop.cancel();
         following.await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_view_that_is_ahead_of_its_stream_is_made_anew() {
+    let mut org = Org::start().await;
+    org.some(10).await;
+    let view = org.open("tasks.db").await;
+    view.catch_up(&org.bus).await.unwrap();
+    let expect = tables(&org.file("tasks.db"));
+    let stream = view.store().checkpoint().await.unwrap().stream.unwrap();
+    // As after a power cut that cost the server its newest writes.
+    let ahead = Batch { stream, after: 10, through: 15, messages: Vec::new() };
+    view.store().fold_tasks(ahead.clone()).await.unwrap();
+    assert_eq!(view.catch_up(&org.bus).await.unwrap(), 10);
+    assert_eq!(tables(&org.file("tasks.db")), expect);
+    // A follower looks from time to time, also where nothing comes.
+    let (stop, following) = follow(&view, &org.bus);
+    view.store().fold_tasks(ahead).await.unwrap();
+    wait::until("the view to be made anew", LONG, || async {
+        let reached = view.store().reached().await.unwrap();
+        if reached == 10 { Ok(()) } else { Err(reached.to_string()) }
+    })
+    .await;
+    org.some(10).await;
+    view.store().wait_until(20, LONG).await.unwrap();
+    stop.cancel();
+    following.await.unwrap();
+    assert_eq!(tables(&org.file("tasks.db")), org.fresh("fresh.db").await);
 }
 
 #[tokio::test]

@@ -195,7 +195,7 @@ impl World {
             (None, _) => {
                 let assignment =
                     self.assignment(task, if what.is_multiple_of(3) { "qa" } else { "cto" });
-                Command::Create { assignment, queue_seq: self.seq }
+                Command::Create { assignment, queue_seq: Some(self.seq) }
             }
             (Some(Phase::Ended { .. }), _) => Command::Enqueue {
                 epoch: epoch + 1,

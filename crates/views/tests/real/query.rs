@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use sinew_model::{
     TaskId, limits,
-    task::{Command, DeadCause, Phase},
+    task::{Command, DeadCause, Phase, ReleaseReason},
 };
 use sinew_views::{
     Store,
@@ -28,7 +28,7 @@ fn create(world: &mut World, task: &str, role: &str, parent: Option<&str>) -> Ta
     let task: TaskId = task.parse().unwrap();
     let mut assignment = world.assignment(&task, role);
     assignment.parent = parent.map(|parent| parent.parse().unwrap());
-    world.must(&task, &Command::Create { assignment, queue_seq: 7 });
+    world.must(&task, &Command::Create { assignment, queue_seq: Some(7) });
     task
 }
 
@@ -51,16 +51,23 @@ async fn a_task_shows_its_whole_life() {
     assert_eq!((row.phase.as_str(), row.message.as_deref()), ("running", Some("half")));
     assert_eq!((row.percent, row.started_at, row.ended_at), (Some(50), Some(began), None));
     assert_eq!(row.instance.unwrap().as_str(), "cto-1");
-    world.must(&task, &Command::Complete { attempt: 1, result: json!({ "n": 1 }) });
-    view.fold_tasks(batch(&world.log, 3, 4)).await.unwrap();
+    let reason = ReleaseReason::Drained;
+    world.must(&task, &Command::Release { attempt: 1, reason, retry: None });
+    start(&mut world, &task);
+    view.fold_tasks(batch(&world.log, 3, 5)).await.unwrap();
+    let row = view.show(task.clone()).await.unwrap().unwrap().task;
+    assert_eq!((row.message, row.percent), (None, None), "the report of another attempt");
+    assert_eq!((row.attempts, row.started_at), (2, Some(began)), "when it was first begun");
+    world.must(&task, &Command::Complete { attempt: 2, result: json!({ "n": 1 }) });
+    view.fold_tasks(batch(&world.log, 5, 6)).await.unwrap();
     let life = view.show(task).await.unwrap().unwrap();
     assert_eq!((life.task.phase.as_str(), life.task.result), ("completed", Some(json!({"n": 1}))));
-    assert_eq!(life.task.ended_at, Some(world.log[3].stored_at));
+    assert_eq!(life.task.ended_at, Some(world.log[5].stored_at));
     let words: Vec<_> = life.entries.iter().map(|entry| entry.transition.word()).collect();
-    assert_eq!(words, ["created", "started", "progress", "completed"]);
+    assert_eq!(words, ["created", "started", "progress", "released", "started", "completed"]);
     assert_eq!(life.entries[2].body["message"], "half");
     assert_eq!((life.entries[1].attempt, life.entries[0].attempt), (Some(1), None));
-    let shown = serde_json::to_value(&life.entries[3]).unwrap();
+    let shown = serde_json::to_value(&life.entries[5]).unwrap();
     assert_eq!((&shown["taskId"], &shown["by"]["role"]), (&json!("T1"), &json!("cto")));
     assert!(view.show(id(9)).await.unwrap().is_none());
 }
