@@ -20,6 +20,7 @@ pub struct Emission {
     action: String,
     details: Value,
     session: Option<String>,
+    key: Option<String>,
 }
 
 /// Why an event was not emitted, or not known to be.
@@ -50,6 +51,7 @@ impl Emission {
             action: action.into(),
             details: Value::Null,
             session: None,
+            key: None,
         }
     }
 
@@ -68,6 +70,14 @@ impl Emission {
     /// The session of the agent.
     pub fn session(mut self, session: impl Into<String>) -> Self {
         self.session = Some(session.into());
+        self
+    }
+
+    /// Names this event among those of the task that emits it, so that a second attempt which
+    /// says it again, perhaps from another process, is recognised. Without a key the order of the
+    /// calls counts.
+    pub fn key(mut self, key: impl Into<String>) -> Self {
+        self.key = Some(key.into());
         self
     }
 
@@ -97,6 +107,7 @@ impl Emission {
             action: action.unwrap_or_default(),
             details,
             session,
+            key: None,
         }
     }
 }
@@ -115,8 +126,8 @@ impl Client {
         let (task_id, id) = match &self.acting {
             Some(acting) => {
                 let task = acting.log.lock().await.id().clone();
-                let number = acting.events.fetch_add(1, Ordering::Relaxed);
-                let id = format!("{task}:event:{number}");
+                let number = || acting.events.fetch_add(1, Ordering::Relaxed).to_string();
+                let id = format!("{task}:event:{}", what.key.unwrap_or_else(number));
                 (Some(task), id)
             }
             None => (None, clock::unique()),

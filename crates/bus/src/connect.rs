@@ -240,6 +240,8 @@ fn observe(event: &async_nats::Event, seen: &watch::Sender<u64>) {
             tracing::debug!("connected");
         }
         Event::Disconnected => tracing::warn!("the connection to NATS is lost; reconnecting"),
+        // Whoever held the connection let go of it.
+        Event::Closed => tracing::debug!("the connection to NATS is closed"),
         other => tracing::warn!(event = %other, "the NATS client reports"),
     }
 }

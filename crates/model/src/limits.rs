@@ -465,6 +465,12 @@ pub const ENGINE_RESTART_LONGEST: Duration = Duration::from_secs(10);
 /// An engine that was ready for this long has recovered: the next failure is a first one.
 pub const ENGINE_STEADY: Duration = Duration::from_secs(60);
 
+// What the command line allows.
+
+/// Ids of messages that a reader of an inbox remembers, to drop what was sent twice: some
+/// megabytes, and far more than a sender repeats.
+pub const INBOX_KNOWN: usize = 100_000;
+
 /// Cuts `text` to at most `bytes`, at a character's border, keeping its **end**: the last lines of
 /// an error say what went wrong.
 #[must_use]

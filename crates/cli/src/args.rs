@@ -1,0 +1,89 @@
+//! The arguments that every verb has, and the verbs. What a verb takes besides stands beside what
+//! it does, in [`cmd`](crate::cmd).
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use sinew_model::{OrgId, Role};
+
+use crate::{cmd, env, exit};
+
+/// The backbone of a team of AI agents, and everything that is done with it.
+///
+/// `sinew up` starts a backbone on this machine. `sinew agent run` makes any program an agent.
+/// `sinew task delegate` gives an agent something to do. `sinew demo` shows all of it at work.
+#[derive(Debug, Parser)]
+#[command(name = "sinew", version, after_long_help = tables(), max_term_width = 100)]
+pub(crate) struct Cli {
+    /// What every verb takes.
+    #[command(flatten)]
+    pub(crate) global: Global,
+    /// The verb.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every verb takes.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Global {
+    /// Print data as JSON: one document, or one on each line where it goes on
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Where the backbone is: nats://HOST:PORT [env: SINEW_URL]
+    #[arg(long, global = true, value_name = "URL", help_heading = "Connection")]
+    pub(crate) url: Option<String>,
+    /// The .creds file that lets in [env: SINEW_CREDS]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Connection")]
+    pub(crate) creds: Option<PathBuf>,
+    /// The org to act in [env: SINEW_ORG]
+    #[arg(long, global = true, value_name = "ORG", help_heading = "Connection")]
+    pub(crate) org: Option<OrgId>,
+    /// The role to act as; `operator` if nothing says otherwise [env: SINEW_ROLE]
+    #[arg(long, global = true, value_name = "ROLE", help_heading = "Connection")]
+    pub(crate) role: Option<Role>,
+    /// The context that `sinew up` wrote; looked for in .sinew of this folder and those above if
+    /// nothing says otherwise [env: SINEW_CONTEXT]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Connection")]
+    pub(crate) context: Option<PathBuf>,
+    /// What is logged on stderr: error, warn, info, debug [env: SINEW_LOG]
+    #[arg(long, global = true, value_name = "FILTER", help_heading = "Connection")]
+    pub(crate) log: Option<String>,
+}
+
+/// The verbs, in the order in which a newcomer needs them.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start a backbone on this machine, and keep it running
+    Up(cmd::up::Args),
+    /// Make programs agents, and see who is there
+    #[command(subcommand)]
+    Agent(cmd::agent::Command),
+    /// Delegate tasks, and see what becomes of them
+    #[command(subcommand)]
+    Task(cmd::task::Command),
+    /// Read what was sent to a role
+    #[command(subcommand)]
+    Inbox(cmd::inbox::Command),
+    /// Tell the org what was done, and hear it
+    #[command(subcommand)]
+    Events(cmd::events::Command),
+    /// The streams of the org: what they are to be, and are
+    #[command(subcommand)]
+    Topology(cmd::topology::Command),
+    /// The contract for programs in other languages: JSON Schemas and an AsyncAPI document
+    Schema(cmd::schema::Args),
+    /// Check the installation and the connection, and say how to mend what is wrong
+    Doctor(cmd::doctor::Args),
+    /// Watch a team of four agents prepare the release note of a git repository
+    Demo(cmd::demo::Args),
+    /// Print this reference as Markdown
+    #[command(hide = true)]
+    Reference,
+}
+
+/// The environment and the exit codes, as the help shows them.
+fn tables() -> String {
+    let variables = env::TABLE.map(|(name, what)| format!("  {name:<18}  {what}")).join("\n");
+    let codes = exit::TABLE.map(|(_, number, what)| format!("  {number:>3}  {what}")).join("\n");
+    format!("Environment:\n{variables}\n\nExit codes:\n{codes}")
+}

@@ -1,0 +1,41 @@
+//! The verbs, one file each, and which of them was asked for.
+
+pub(crate) mod agent;
+pub(crate) mod demo;
+pub(crate) mod doctor;
+pub(crate) mod events;
+pub(crate) mod inbox;
+pub(crate) mod reference;
+pub(crate) mod schema;
+pub(crate) mod task;
+pub(crate) mod topology;
+pub(crate) mod up;
+
+use crate::{
+    args::{Cli, Command},
+    exit::Code,
+    output::Out,
+};
+
+/// The verb with which `sinew` starts programs that must end with it. For nobody else.
+pub(crate) const GUARD: &str = "guard";
+
+/// Runs the verb that was asked for.
+///
+/// # Errors
+/// Whatever went wrong; [`exit`](crate::exit) says what code it ends in.
+pub(crate) async fn run(cli: Cli, out: Out) -> anyhow::Result<Code> {
+    let global = cli.global;
+    match cli.command {
+        Command::Up(args) => up::run(args, &global, out).await,
+        Command::Agent(command) => agent::run(command, &global, out).await,
+        Command::Task(command) => task::run(command, &global, out).await,
+        Command::Inbox(command) => inbox::run(command, &global, out).await,
+        Command::Events(command) => events::run(command, &global, out).await,
+        Command::Topology(command) => topology::run(command, &global, out).await,
+        Command::Schema(args) => schema::run(&args, out),
+        Command::Doctor(args) => doctor::run(&args, &global, out).await,
+        Command::Demo(args) => demo::run(args, out).await,
+        Command::Reference => reference::run(out),
+    }
+}

@@ -1,0 +1,79 @@
+//! `sinew inbox`: what was sent to a role. Reading changes nothing: nothing is taken away.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+use sinew_bus::Topology;
+use sinew_model::{limits::INBOX_KNOWN, mail::Mail, stream::AGENT_MAIL};
+
+use crate::{args::Global, exit::Code, output::Out, signals, target::Target, text};
+
+/// Characters of a message that a line shows.
+const WIDE: usize = 100;
+
+/// Read what was sent to a role.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// Print the messages of a role's inbox, the oldest first
+    Read(Args),
+}
+
+/// Print the messages of a role's inbox, the oldest first: direct messages, and reports about the
+/// tasks that the role delegated.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_long_help = "Examples:
+  sinew inbox read
+  sinew inbox read --role ceo --follow --json")]
+pub(crate) struct Args {
+    /// Only what came at this moment or later, as 2026-05-10T14:23:01Z
+    #[arg(long, value_name = "TIME")]
+    since: Option<sinew_model::Time>,
+    /// Go on with what comes
+    #[arg(long)]
+    follow: bool,
+}
+
+/// Prints the messages.
+///
+/// # Errors
+/// When the stream can't be read.
+pub(crate) async fn run(command: Command, global: &Global, out: Out) -> anyhow::Result<Code> {
+    let Command::Read(args) = command;
+    let target = Target::find(global)?;
+    let bus = target.connect().await?;
+    let stop = signals::listen()?;
+    Topology::standard(&bus).ensure_stream(&bus, AGENT_MAIL).await?;
+    let filter = bus.subjects().inbox(&target.role);
+    let mut scan = bus.scan(AGENT_MAIL, filter.as_str(), 1).await?;
+    let mut known = BTreeSet::new();
+    while args.follow || scan.pending() > 0 {
+        let message = tokio::select! {
+            message = scan.next() => message?,
+            () = stop.gently.cancelled() => break,
+        };
+        let Ok(mail) = serde_json::from_slice::<Mail>(&message.payload) else {
+            out.note(format_args!("message {} is no mail, and is passed over", message.seq));
+            continue;
+        };
+        let is_late = args.since.is_none_or(|since| message.time >= since);
+        // A report may be sent again after a crash, always under the same id.
+        if is_late && known.insert(mail.id.clone()) {
+            out.either(&mail, line(&mail))?;
+        }
+        if known.len() > INBOX_KNOWN {
+            known.pop_first();
+        }
+    }
+    Ok(Code::Done)
+}
+
+fn line(mail: &Mail) -> String {
+    let said = |field: &str| mail.body.get(field).filter(|value| !value.is_null());
+    let text = ["message", "result", "cause", "reason", "text"].into_iter().find_map(said);
+    let text = text.unwrap_or(&mail.body);
+    let text = text.as_str().map_or_else(|| text.to_string(), str::to_owned);
+    let title = said("title").and_then(Value::as_str).map(|title| format!("{title}: "));
+    let (at, from, kind) = (mail.at, &mail.from, text::short(&mail.kind, WIDE));
+    let text = text::short(&format!("{}{text}", title.unwrap_or_default()), WIDE);
+    format!("{at}  {from:<12}  {kind:<15}  {text}")
+}

@@ -1,0 +1,97 @@
+//! `sinew task show`: the whole life of a task, from its log.
+
+use serde_json::json;
+use sinew_bus::Logged;
+use sinew_model::task::{End, State};
+
+use super::print::{after, describe};
+use crate::{
+    args::Global,
+    exit::{Code, Fault},
+    output::Out,
+    target::Target,
+    text, view,
+};
+
+/// Show the whole life of a task: every entry of its log, with the time since it was created.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_long_help = "Example:
+  sinew task show 01983f")]
+pub(crate) struct Args {
+    /// The task: its id, or the beginning of one that only it has
+    task: String,
+}
+
+/// Prints it.
+///
+/// # Errors
+/// When there is no such task, or its log can't be read.
+pub(crate) async fn run(args: &Args, global: &Global, out: Out) -> anyhow::Result<Code> {
+    let target = Target::find(global)?;
+    let bus = target.connect().await?;
+    let id = view::resolve(&target, &bus, &args.task).await?;
+    let history = bus.history(&id).await?;
+    let Some(state) = &history.task.state else {
+        // Its log was purged after it was archived; the view still has it.
+        let life = view::open(&target, &bus).await?.show(id.clone()).await?;
+        let life = life.ok_or_else(|| Fault::not_found(format!("there is no task {id}")))?;
+        out.either(&life, serde_json::to_string_pretty(&life)?)?;
+        return Ok(Code::Done);
+    };
+    if out.is_json() {
+        let entries: Vec<_> = history.entries.iter().map(document).collect();
+        out.document(&json!({ "taskId": id, "state": state, "entries": entries }))?;
+        return Ok(Code::Done);
+    }
+    head(id.as_str(), state, out)?;
+    let begun = history.entries.first().map(|first| first.time);
+    for logged in &history.entries {
+        let entry = &logged.stored.entry;
+        let by = entry
+            .by
+            .instance
+            .as_ref()
+            .map_or_else(|| entry.by.role.to_string(), ToString::to_string);
+        let when = after(logged.time, begun.unwrap_or(logged.time));
+        let void = logged.void.map(|void| format!("  [void: {void}]")).unwrap_or_default();
+        let word = entry.change.transition().word();
+        out.line(format_args!(
+            "{when:>9}  {word:<9}  {by:<16}  {}{void}",
+            describe(&entry.change)
+        ))?;
+    }
+    match state.end() {
+        Some(End::Completed { result }) => out.line(format_args!("\n{}", text::result(result)))?,
+        Some(End::Failed { cause: why } | End::Dead { detail: why, .. }) => {
+            out.line(format_args!("\n{}", text::clean(why)))?;
+        }
+        Some(End::Cancelled { .. }) | None => {}
+    }
+    Ok(Code::Done)
+}
+
+fn head(id: &str, state: &State, out: Out) -> anyhow::Result<()> {
+    out.line(format_args!("task      {id}"))?;
+    if let Some(it) = &state.assignment {
+        out.line(format_args!("title     {}", text::clean(&it.title)))?;
+        out.line(format_args!("for       {} (from {})", it.role, it.delegator))?;
+        if let Some(parent) = &it.parent {
+            out.line(format_args!("child of  {parent}"))?;
+        }
+        out.line(format_args!("created   {} ({})", it.created_at, text::ago(it.created_at)))?;
+    }
+    let (word, attempts, failures) = (state.word(), state.attempts, state.failures);
+    out.line(format_args!("stands    {word}, {attempts} attempts begun, {failures} failed\n"))
+}
+
+fn document(logged: &Logged) -> serde_json::Value {
+    let mut value = serde_json::to_value(&logged.stored.entry).unwrap_or_default();
+    if let Some(fields) = value.as_object_mut() {
+        fields.insert("seq".to_owned(), logged.stored.seq.into());
+        fields.insert("storedAt".to_owned(), logged.time.to_string().into());
+        if let Some(void) = logged.void {
+            fields.insert("void".to_owned(), void.to_string().into());
+        }
+    }
+    value
+}

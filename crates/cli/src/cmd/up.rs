@@ -1,0 +1,229 @@
+//! `sinew up`: a nats-server of its own on a data folder, the streams, the controllers, and the
+//! context that leads every other command here. All of it ends with this process.
+
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context as _;
+use serde_json::json;
+use sinew_bus::{Bus, Topology, ensure::Consent};
+use sinew_model::{OrgId, Root};
+use sinew_server::{
+    Engine,
+    context::Context,
+    engine::{Config, Durability, State, find},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    args::Global,
+    cmd::GUARD,
+    env,
+    exit::{Code, Fault},
+    output::Out,
+    serve::{Settings, serve},
+    signals,
+    target::DATA_DIR,
+    view,
+};
+
+/// Start a backbone on this machine, and keep it running.
+///
+/// It runs a nats-server as its child on a folder, makes the streams of one org, runs the
+/// controllers, and writes a context file by which every other command in this folder and those
+/// below finds it. One Ctrl-C ends all of it in order, a second one at once. What was stored is
+/// there again when it is started on the same folder.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_long_help = "Examples:
+  sinew up
+  sinew up --data-dir /var/lib/sinew --port 4222
+  sinew up --nats-url nats://nats.example:4222 --creds acme.creds --org acme")]
+pub(crate) struct Args {
+    /// The folder of everything that it keeps; made if it is not there
+    #[arg(long, value_name = "FOLDER", default_value = DATA_DIR)]
+    data_dir: PathBuf,
+    /// The port on 127.0.0.1, and no other; else the one of the last time, or 4222, or a free one
+    #[arg(long, value_name = "N")]
+    port: Option<u16>,
+    /// What a stored message survives: a power cut (always), or the death of the server (interval)
+    #[arg(long, value_name = "always|interval", default_value = "always", value_parser = durability)]
+    durability: Durability,
+    /// The nats-server program [env: SINEW_NATS_SERVER]
+    #[arg(long, value_name = "PATH")]
+    nats_server: Option<PathBuf>,
+    /// Run no nats-server, and serve the org on this one
+    #[arg(long, value_name = "URL", conflicts_with_all = ["port", "nats_server", "durability"])]
+    nats_url: Option<String>,
+    /// A TOML file with values for the streams
+    #[arg(long, value_name = "FILE")]
+    topology: Option<PathBuf>,
+}
+
+fn durability(text: &str) -> Result<Durability, String> {
+    [Durability::Always, Durability::Interval]
+        .into_iter()
+        .find(|known| known.to_string() == text)
+        .ok_or_else(|| "it is always or interval".to_owned())
+}
+
+/// The org of a backbone that nobody named one for.
+const ORG: &str = "acme";
+
+/// Runs until it is told to stop.
+///
+/// # Errors
+/// What kept it from starting or from going on.
+pub(crate) async fn run(args: Args, global: &Global, out: Out) -> anyhow::Result<Code> {
+    let stop = signals::listen()?;
+    let org = global.org.clone().map_or_else(|| env::parsed(env::ORG), |org| Ok(Some(org)))?;
+    let org = org.map_or_else(|| ORG.parse(), Ok)?;
+    let run = async {
+        match &args.nats_url {
+            Some(url) => beside(url, org, &args, global, (out, stop.gently.clone())).await,
+            None => with_engine(org, &args, (out, stop.gently.clone())).await,
+        }
+    };
+    tokio::select! {
+        outcome = run => outcome,
+        () = stop.now.cancelled() => Ok(Code::Interrupted),
+    }
+}
+
+/// What it takes to run an engine here.
+///
+/// # Errors
+/// When there is no nats-server.
+pub(crate) async fn engine_config(
+    data_dir: &Path,
+    org: OrgId,
+    nats_server: Option<&Path>,
+) -> anyhow::Result<Config> {
+    let this = std::env::current_exe().context("this program does not know where it is")?;
+    let near: Vec<PathBuf> =
+        std::env::current_dir().ok().into_iter().chain([this.clone()]).collect();
+    let given = env::path(env::NATS_SERVER).map(OsString::from);
+    let binary = find(nats_server, given, env::search_path(), &near).await?;
+    let mut config = Config::new(data_dir, org, binary);
+    config.guard = Some(vec![this.into(), OsString::from(GUARD)]);
+    Ok(config)
+}
+
+/// The topology of a file, or the standard one.
+///
+/// # Errors
+/// When the file can't be read or makes no sense.
+pub(crate) fn topology(bus: &Bus, file: Option<&Path>) -> anyhow::Result<Topology> {
+    let Some(file) = file else { return Ok(Topology::standard(bus)) };
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Fault::usage(format!("{}: {error}", file.display())))?;
+    Topology::overlaid(bus, &text).with_context(|| file.display().to_string())
+}
+
+async fn with_engine(
+    org: OrgId,
+    args: &Args,
+    (out, stop): (Out, CancellationToken),
+) -> anyhow::Result<Code> {
+    let mut config = engine_config(&args.data_dir, org, args.nats_server.as_deref()).await?;
+    (config.port, config.durability) = (args.port, args.durability);
+    let engine = tokio::select! {
+        engine = Engine::start(config) => engine?,
+        () = stop.cancelled() => return Ok(Code::Done),
+    };
+    let context = engine.context().clone();
+    let served = async {
+        let bus = Bus::connect(context.bus_config()).await?;
+        let topology = prepare(&bus, args.topology.as_deref(), out).await?;
+        announce(&context, out)?;
+        let settings = Settings { topology, views: view::path_in(&context.data_dir) };
+        tokio::select! {
+            served = serve(bus, settings, stop.clone()) => served,
+            () = watch(&engine, out) => Ok(()),
+        }
+    };
+    let served = served.await;
+    if stop.is_cancelled() {
+        out.note("stopping");
+    }
+    engine.stop().await;
+    served.map(|()| Code::Done)
+}
+
+/// Makes the streams, and says where they differ from what they are to be.
+async fn prepare(bus: &Bus, file: Option<&Path>, out: Out) -> anyhow::Result<Topology> {
+    let topology = topology(bus, file)?;
+    let plan = topology.plan(bus).await?;
+    let report = topology.apply(bus, &plan, Consent::KeepMessages).await?;
+    if !report.is_complete() {
+        out.note("warning: some streams are not as they are to be: see `sinew topology plan`");
+    }
+    Ok(topology)
+}
+
+fn announce(context: &Context, out: Out) -> anyhow::Result<()> {
+    let Context { url, org, data_dir, durability, monitor_url, .. } = context;
+    let file = Context::path_in(data_dir);
+    let ready = json!({
+        "event": "ready", "url": url, "org": org, "dataDir": data_dir, "context": file,
+        "durability": durability, "monitorUrl": monitor_url,
+    });
+    let text = format!(
+        "sinew is up\n  \
+           url      {url}\n  \
+           org      {org}\n  \
+           data     {}\n  \
+           durable  {durability}\n\
+         next, in another terminal:\n  \
+           sinew agent run --role cto -- wc -w\n  \
+           sinew task delegate cto \"Count these words\" --input '\"one two three\"' --wait",
+        data_dir.display()
+    );
+    out.either(&ready, text)
+}
+
+/// Says when the server goes and comes back. Ends when it is stopped for good.
+async fn watch(engine: &Engine, out: Out) {
+    let mut states = engine.states();
+    while states.changed().await.is_ok() {
+        let state = states.borrow_and_update().clone();
+        match state {
+            State::Starting | State::Ready { restarts: 0, .. } => {}
+            State::Ready { pid, restarts } => {
+                out.note(format_args!("nats-server is back (process {pid}, restart {restarts})"));
+            }
+            State::Down { why } => out.note(format_args!("nats-server is down: {why}")),
+            State::Stopped => return,
+        }
+    }
+}
+
+/// Serves an org on a server that somebody else runs.
+async fn beside(
+    url: &str,
+    org: OrgId,
+    args: &Args,
+    global: &Global,
+    (out, stop): (Out, CancellationToken),
+) -> anyhow::Result<Code> {
+    let mut config = sinew_bus::Config::new(url, org.clone());
+    config.root = Root::default();
+    if let Some(creds) = global.creds.clone().or_else(|| env::path(env::CREDS)) {
+        config.auth = sinew_bus::Auth::Credentials(creds);
+    }
+    let bus = Bus::connect(config).await?;
+    let topology = prepare(&bus, args.topology.as_deref(), out).await?;
+    let ready = json!({ "event": "ready", "url": url, "org": org, "dataDir": args.data_dir });
+    let text = format!(
+        "sinew serves {org} on {url}\nnext, in another terminal:\n  \
+           export {}={url} {}={org}\n  \
+           sinew agent run --role cto -- wc -w",
+        env::URL,
+        env::ORG
+    );
+    out.either(&ready, text)?;
+    let settings = Settings { topology, views: view::path_in(&args.data_dir) };
+    serve(bus, settings, stop).await?;
+    Ok(Code::Done)
+}

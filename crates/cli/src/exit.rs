@@ -1,0 +1,322 @@
+//! Exit codes: what each means, which error ends in which, and what to do about it.
+
+use std::process::ExitCode;
+
+use serde_json::json;
+use sinew_agent::{DelegateError, EmitError, FollowError, RuntimeError};
+use sinew_bus::{
+    ConnectError, EnsureError, ExecuteError, HistoryError, PublishError, RequestError, ScanError,
+    TopologyError,
+};
+use sinew_model::task::Refusal;
+use sinew_server::{
+    context::ContextError,
+    engine::{FindError, StartError},
+};
+
+use crate::output::{Closed, Out};
+
+/// How a command ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Code {
+    /// All is well.
+    Done,
+    /// What was asked for was tried, and failed.
+    Failed,
+    /// The command was not understood.
+    Usage,
+    /// What was named is not there.
+    NotFound,
+    /// It was refused.
+    Refused,
+    /// The backbone is out of reach.
+    Unreachable,
+    /// It is not known whether it was done.
+    Unknown,
+    /// A fault of Sinew's own.
+    Internal,
+    /// A second signal cut it off.
+    Interrupted,
+}
+
+/// Every code: its number, and what it means.
+pub(crate) const TABLE: [(Code, u8, &str); 9] = [
+    (Code::Done, 0, "done"),
+    (Code::Failed, 1, "what was asked for failed: a task that was waited for did not complete"),
+    (Code::Usage, 2, "the command or its input is not acceptable; nothing was done"),
+    (Code::NotFound, 3, "what was named is not there"),
+    (Code::Refused, 4, "refused: an id of other work, a full queue, a task that has ended"),
+    (Code::Unreachable, 5, "the backbone is out of reach; nothing was done"),
+    (Code::Unknown, 6, "no answer: it may or may not have been done; the same again is safe"),
+    (Code::Internal, 70, "a fault of Sinew's own"),
+    (Code::Interrupted, 130, "cut off by a second signal"),
+];
+
+impl Code {
+    /// The number.
+    pub(crate) fn number(self) -> u8 {
+        TABLE.into_iter().find(|(code, ..)| *code == self).map_or(70, |(_, number, _)| number)
+    }
+}
+
+impl From<Code> for ExitCode {
+    fn from(code: Code) -> Self {
+        Self::from(code.number())
+    }
+}
+
+/// A fault that the command line itself finds.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{text}")]
+pub(crate) struct Fault {
+    code: Code,
+    text: String,
+    hint: Option<String>,
+}
+
+impl Fault {
+    /// With a code of its own.
+    pub(crate) fn new(code: Code, text: impl Into<String>) -> Self {
+        Self { code, text: text.into(), hint: None }
+    }
+
+    /// What was said is not acceptable.
+    pub(crate) fn usage(text: impl Into<String>) -> Self {
+        Self::new(Code::Usage, text)
+    }
+
+    /// What was named is not there.
+    pub(crate) fn not_found(text: impl Into<String>) -> Self {
+        Self::new(Code::NotFound, text)
+    }
+
+    /// How to mend it.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+/// What clap found wrong, or the help that was asked for.
+pub(crate) fn of_clap(error: &clap::Error) -> Code {
+    // A help text that nobody reads is no fault.
+    error.print().ok();
+    if error.use_stderr() { Code::Usage } else { Code::Done }
+}
+
+/// Tells of an error on stderr, and gives the code that it ends in.
+pub(crate) fn report(out: Out, error: &anyhow::Error) -> Code {
+    if error.is::<Closed>() {
+        return Code::Done;
+    }
+    let (code, hint) = judge(error);
+    if out.is_json() {
+        let text = format!("{error:#}");
+        out.note(json!({ "error": text, "code": code.number(), "hint": hint }));
+        return code;
+    }
+    out.note(format_args!("error: {}", crate::text::clean(&format!("{error:#}"))));
+    if let Some(hint) = hint {
+        out.note(format_args!("hint: {hint}"));
+    }
+    code
+}
+
+/// The code and the hint of an error: the outermost cause that is known decides.
+fn judge(error: &anyhow::Error) -> (Code, Option<String>) {
+    error.chain().find_map(known).unwrap_or((Code::Internal, None))
+}
+
+fn known(cause: &(dyn std::error::Error + 'static)) -> Option<(Code, Option<String>)> {
+    if let Some(fault) = cause.downcast_ref::<Fault>() {
+        return Some((fault.code, fault.hint.clone()));
+    }
+    let (code, hint) = None
+        .or_else(|| cause.downcast_ref().map(of_delegate))
+        .or_else(|| cause.downcast_ref().map(of_follow))
+        .or_else(|| cause.downcast_ref().map(of_execute))
+        .or_else(|| cause.downcast_ref().map(of_emit))
+        .or_else(|| cause.downcast_ref().map(of_publish))
+        .or_else(|| cause.downcast_ref().map(of_request))
+        .or_else(|| cause.downcast_ref().map(of_connect))
+        .or_else(|| cause.downcast_ref().map(of_start))
+        .or_else(|| cause.downcast_ref().map(of_context))
+        .or_else(|| cause.is::<FindError>().then_some((Code::NotFound, None)))
+        .or_else(|| cause.is::<TopologyError>().then_some((Code::Usage, None)))
+        .or_else(|| {
+            let concurrency = matches!(cause.downcast_ref(), Some(RuntimeError::Concurrency));
+            concurrency.then_some((Code::Usage, None))
+        })
+        .or_else(|| unreadable(cause))?;
+    Some((code, hint.map(str::to_owned)))
+}
+
+type Verdict = (Code, Option<&'static str>);
+
+const IS_IT_UP: Option<&str> = Some("is the backbone up? `sinew doctor` looks at everything");
+const SAME_ID: Option<&str> =
+    Some("run the same command again with --id and the id of the message above: it happens once");
+
+/// Reads: what the server did not answer was not done.
+fn unreadable(cause: &(dyn std::error::Error + 'static)) -> Option<Verdict> {
+    let is_read =
+        cause.is::<HistoryError>() || cause.is::<ScanError>() || cause.is::<EnsureError>();
+    let request = is_read.then(|| cause.source()?.downcast_ref::<RequestError>())??;
+    Some(of_request(request))
+}
+
+fn of_delegate(error: &DelegateError) -> Verdict {
+    match error {
+        DelegateError::Invalid(_) | DelegateError::Key => (Code::Usage, None),
+        DelegateError::IdReused { .. } => {
+            (Code::Refused, Some("an id belongs to one piece of work for ever: take another"))
+        }
+        DelegateError::QueueFull(_) => {
+            (Code::Refused, Some("nothing was delegated; try again when the role has caught up"))
+        }
+        DelegateError::Unknown { .. } => (Code::Unknown, SAME_ID),
+        DelegateError::Failed(source) => of_publish(source),
+        DelegateError::Parent(source) => of_execute(source),
+        DelegateError::Unreadable(_) => (Code::Unreachable, IS_IT_UP),
+        _ => (Code::Internal, None),
+    }
+}
+
+fn of_follow(error: &FollowError) -> Verdict {
+    match error {
+        FollowError::NoTask { .. } => (Code::NotFound, Some("`sinew task list` shows the tasks")),
+        FollowError::Read(_) | _ => (Code::Unreachable, IS_IT_UP),
+    }
+}
+
+fn of_execute(error: &ExecuteError) -> Verdict {
+    match error {
+        ExecuteError::Refused(Refusal::NoTask) => {
+            (Code::NotFound, Some("`sinew task list` shows the tasks"))
+        }
+        ExecuteError::Refused(_) => (Code::Refused, None),
+        ExecuteError::Rejected(_) => (Code::Internal, None),
+        ExecuteError::Unknown(_) => (Code::Unknown, Some("the same command again is safe")),
+        ExecuteError::Unreachable(_) | ExecuteError::Unreadable(_) | ExecuteError::Crowded | _ => {
+            (Code::Unreachable, IS_IT_UP)
+        }
+    }
+}
+
+fn of_emit(error: &EmitError) -> Verdict {
+    match error {
+        EmitError::Publish(source) => of_publish(source),
+        EmitError::Words | EmitError::TooLarge { .. } | _ => (Code::Usage, None),
+    }
+}
+
+fn of_publish(error: &PublishError) -> Verdict {
+    match error {
+        PublishError::TooLarge { .. } => (Code::Usage, None),
+        PublishError::Full { .. } => (Code::Refused, None),
+        PublishError::NoStream { .. } => {
+            (Code::Unreachable, Some("`sinew topology apply` makes the streams"))
+        }
+        PublishError::Unreachable { .. } => (Code::Unreachable, IS_IT_UP),
+        PublishError::Unknown { .. } => (Code::Unknown, Some("the same command again is safe")),
+        PublishError::TaskLog { .. }
+        | PublishError::Header { .. }
+        | PublishError::Conflict { .. }
+        | PublishError::Refused { .. }
+        | _ => (Code::Internal, None),
+    }
+}
+
+fn of_request(error: &RequestError) -> Verdict {
+    match error {
+        RequestError::Unknown { .. } => (Code::Unreachable, IS_IT_UP),
+        RequestError::NoResponders { .. } => {
+            (Code::Unreachable, Some("nobody answers for JetStream there: `sinew doctor`"))
+        }
+        RequestError::Refused { .. }
+        | RequestError::Unsendable { .. }
+        | RequestError::Unreadable { .. }
+        | _ => (Code::Internal, None),
+    }
+}
+
+fn of_connect(error: &ConnectError) -> Verdict {
+    match error {
+        ConnectError::Address { .. } | ConnectError::Credentials { .. } => (Code::Usage, None),
+        ConnectError::Refused { .. } | ConnectError::Version { .. } | _ => {
+            (Code::Unreachable, Some("is the backbone up? `sinew up` starts one"))
+        }
+    }
+}
+
+fn of_start(error: &StartError) -> Verdict {
+    match error {
+        StartError::AlreadyRunning { .. } => {
+            (Code::Refused, Some("that one serves already: run other commands, or stop it first"))
+        }
+        StartError::PortTaken { .. } => {
+            (Code::Refused, Some("leave --port away, and a free one is taken"))
+        }
+        StartError::Folder { .. } => {
+            (Code::Failed, Some("name a folder that you may write with --data-dir"))
+        }
+        StartError::LeftBehind { .. }
+        | StartError::DiskFull { .. }
+        | StartError::Context(_)
+        | StartError::PortRefused { .. }
+        | StartError::NoPort { .. }
+        | StartError::Spawn { .. }
+        | StartError::Ended { .. }
+        | StartError::NotReady { .. }
+        | StartError::Unwatched(_)
+        | StartError::Thread(_)
+        | StartError::GivenUp
+        | _ => (Code::Failed, None),
+    }
+}
+
+fn of_context(error: &ContextError) -> Verdict {
+    match error {
+        ContextError::Missing { .. } => (
+            Code::Unreachable,
+            Some("run `sinew up`, or name a server with --url or SINEW_URL, and --org"),
+        ),
+        ContextError::Unreadable { .. }
+        | ContextError::Malformed { .. }
+        | ContextError::Unwritable { .. }
+        | _ => (Code::Usage, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_is_in_the_table_once() {
+        for (at, (code, number, _)) in TABLE.into_iter().enumerate() {
+            assert_eq!(code.number(), number);
+            assert!(TABLE.iter().skip(at + 1).all(|other| other.1 != number), "{number} twice");
+        }
+    }
+
+    #[test]
+    fn the_outermost_known_cause_decides() {
+        let id = "T1".parse().unwrap();
+        let error = anyhow::Error::new(DelegateError::IdReused { id }).context("more");
+        let (code, hint) = judge(&error);
+        assert_eq!(code, Code::Refused);
+        assert!(hint.unwrap().contains("take another"));
+        let error = anyhow::Error::new(Fault::usage("x").hint("y"));
+        assert_eq!(judge(&error), (Code::Usage, Some("y".to_owned())));
+        assert_eq!(judge(&anyhow::anyhow!("what?")), (Code::Internal, None));
+    }
+
+    #[test]
+    fn a_read_without_an_answer_is_out_of_reach_and_not_unknown() {
+        let after = std::time::Duration::ZERO;
+        let source = RequestError::Unknown { subject: "x".into(), after };
+        let error = HistoryError::Request { task: "T1".parse().unwrap(), source };
+        assert_eq!(judge(&error.into()).0, Code::Unreachable);
+    }
+}

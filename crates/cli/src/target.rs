@@ -1,0 +1,122 @@
+//! Where a command acts: which server, as whom, in which org. Flags win, then the environment,
+//! then the context that `sinew up` wrote, which is looked for from the working folder upwards.
+
+use std::path::{Path, PathBuf};
+
+use sinew_agent::{Auth, Bus, Config};
+use sinew_model::Role;
+use sinew_server::context::{Context, ContextError};
+
+use crate::{args::Global, env, exit::Fault};
+
+/// The folder that `sinew up` keeps everything in, unless told otherwise.
+pub(crate) const DATA_DIR: &str = ".sinew";
+/// Who a person at the command line is, unless they say otherwise.
+const PERSON: &str = "operator";
+
+/// Where a command acts.
+#[derive(Debug)]
+pub(crate) struct Target {
+    /// How to connect.
+    pub(crate) config: Config,
+    /// The role to act as.
+    pub(crate) role: Role,
+    /// The context that was found, and its file.
+    pub(crate) context: Option<(PathBuf, Context)>,
+}
+
+impl Target {
+    /// Finds out where to act.
+    ///
+    /// # Errors
+    /// When nothing says where, or what says so makes no sense.
+    pub(crate) fn find(global: &Global) -> anyhow::Result<Self> {
+        let url = global.url.clone().map_or_else(|| env::text(env::URL), |url| Ok(Some(url)))?;
+        let creds = global.creds.clone().or_else(|| env::path(env::CREDS));
+        let org = global.org.clone().map_or_else(|| env::parsed(env::ORG), |org| Ok(Some(org)))?;
+        let role = role(global)?.map_or_else(|| PERSON.parse(), Ok)?;
+        let context = match context(global) {
+            // Whoever names a server needs no context.
+            Err(ContextError::Missing { .. }) if url.is_some() && !is_named(global) => None,
+            found => Some(found?),
+        };
+        let known = context.as_ref().map(|(_, context)| context);
+        // The login of a context is shown to the server of that context and to no other.
+        let known = known.filter(|known| url.as_ref().is_none_or(|url| *url == known.url));
+        let mut config = match (known, &url) {
+            (Some(known), _) => known.bus_config(),
+            (None, Some(url)) => {
+                let org = org.clone().ok_or_else(|| {
+                    Fault::usage(format!("which org at {url}?"))
+                        .hint("name it with --org or SINEW_ORG")
+                })?;
+                Config::new(url.clone(), org)
+            }
+            (None, None) => return Err(missing().into()),
+        };
+        match (org, creds) {
+            (org, Some(creds)) => {
+                config.auth = Auth::Credentials(creds);
+                config.org = org.unwrap_or(config.org);
+            }
+            (Some(org), None) if org != config.org => {
+                return Err(Fault::usage(format!(
+                    "the context is of the org {}, not of {org}",
+                    config.org
+                ))
+                .hint("each org has a login of its own: name one with --creds")
+                .into());
+            }
+            (_, None) => {}
+        }
+        config.name = format!("sinew {role}");
+        Ok(Self { config, role, context })
+    }
+
+    /// Connects.
+    ///
+    /// # Errors
+    /// When there is no connection to be had.
+    pub(crate) async fn connect(&self) -> anyhow::Result<Bus> {
+        Ok(Bus::connect(self.config.clone()).await?)
+    }
+
+    /// The context, where it is the one that is connected to.
+    pub(crate) fn own_context(&self) -> Option<&(PathBuf, Context)> {
+        self.context.as_ref().filter(|(_, context)| context.url == self.config.url)
+    }
+}
+
+/// The role that was named, by flag or environment.
+///
+/// # Errors
+/// When the environment names something that is no role.
+pub(crate) fn role(global: &Global) -> Result<Option<Role>, Fault> {
+    global.role.clone().map_or_else(|| env::parsed(env::ROLE), |role| Ok(Some(role)))
+}
+
+fn is_named(global: &Global) -> bool {
+    global.context.is_some() || env::path(env::CONTEXT).is_some()
+}
+
+fn context(global: &Global) -> Result<(PathBuf, Context), ContextError> {
+    let named = global.context.clone().or_else(|| env::path(env::CONTEXT));
+    let path = match named {
+        Some(path) if path.is_dir() => Context::path_in(&path),
+        Some(path) => path,
+        None => upwards().ok_or_else(missing)?,
+    };
+    let path = std::path::absolute(&path).unwrap_or(path);
+    Context::load(&path).map(|context| (path, context))
+}
+
+/// The nearest context from the working folder upwards.
+fn upwards() -> Option<PathBuf> {
+    let here = std::env::current_dir().ok()?;
+    let mut places = here.ancestors().map(|folder| Context::path_in(&folder.join(DATA_DIR)));
+    places.find(|path| path.is_file())
+}
+
+fn missing() -> ContextError {
+    ContextError::Missing { path: Context::path_in(Path::new(DATA_DIR)) }
+}

@@ -1,0 +1,127 @@
+//! Words for a person: spans of time, tables, and text from elsewhere that a terminal can stand.
+
+use std::time::Duration;
+
+use comfy_table::{ContentArrangement, Table, TableStyle};
+use serde_json::Value;
+use sinew_bus::clock;
+use sinew_model::{Time, stream::Span};
+
+use crate::exit::Fault;
+
+/// A span as a person says it: `0.42s`, `12.3s`, `3m 04s`, `2h 05m`, `6d 01h`.
+pub(crate) fn span(span: Duration) -> String {
+    let (seconds, tenths) = (span.as_secs(), span.subsec_millis() / 100);
+    match seconds {
+        0..10 => format!("{seconds}.{:02}s", span.subsec_millis() / 10),
+        10..60 => format!("{seconds}.{tenths}s"),
+        60..3_600 => format!("{}m {:02}s", seconds / 60, seconds % 60),
+        3_600..86_400 => format!("{}h {:02}m", seconds / 3_600, seconds % 3_600 / 60),
+        _ => format!("{}d {:02}h", seconds / 86_400, seconds % 86_400 / 3_600),
+    }
+}
+
+/// How long ago a moment was.
+pub(crate) fn ago(at: Time) -> String {
+    format!("{} ago", span(clock::now().since(at)))
+}
+
+/// Text that somebody else wrote, without what would move the cursor of a terminal.
+pub(crate) fn clean(text: &str) -> String {
+    let harmless = |c: char| !c.is_control() || c == '\n' || c == '\t';
+    text.chars().map(|c| if harmless(c) { c } else { '\u{fffd}' }).collect()
+}
+
+/// The same on one line of at most `longest` characters.
+pub(crate) fn short(text: &str, longest: usize) -> String {
+    let line = clean(text).split_whitespace().collect::<Vec<_>>().join(" ");
+    if line.chars().count() <= longest {
+        return line;
+    }
+    let head: String = line.chars().take(longest.saturating_sub(1)).collect();
+    format!("{head}\u{2026}")
+}
+
+/// A result as a person reads it: a text as it is, everything else as JSON.
+pub(crate) fn result(value: &Value) -> String {
+    match value {
+        Value::String(text) => clean(text),
+        Value::Null => String::new(),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            serde_json::to_string_pretty(value).unwrap_or_default()
+        }
+    }
+}
+
+/// A table without lines: a head, and rows.
+pub(crate) fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_style(TableStyle::new()).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(head);
+    table.add_rows(rows);
+    // Every cell has a blank on either side.
+    let lines = table.lines().map(|line| line.get(1..).unwrap_or_default().trim_end().to_owned());
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// A moment from the command line: RFC 3339, or a span from now on as `90s` or `2h`.
+///
+/// # Errors
+/// When it is neither.
+pub(crate) fn moment(text: &str) -> Result<Time, Fault> {
+    if let Ok(Span(span)) = text.parse() {
+        return Ok(clock::now().plus(span));
+    }
+    text.parse().map_err(|_no_time: sinew_model::time::TimeError| {
+        Fault::usage(format!(
+            "{text:?} is no moment: say 2026-05-10T14:23:01Z, or a span from now on as 90s or 2h"
+        ))
+    })
+}
+
+/// A span from the command line, as `20s`.
+///
+/// # Errors
+/// When it is none.
+pub(crate) fn given_span(text: &str) -> Result<Duration, String> {
+    text.parse::<Span>().map(|Span(span)| span)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_short_at_every_length() {
+        let check = |millis, expect| assert_eq!(span(Duration::from_millis(millis)), expect);
+        check(0, "0.00s");
+        check(1_239, "1.23s");
+        check(12_345, "12.3s");
+        check(184_000, "3m 04s");
+        check(7_500_000, "2h 05m");
+        check(522_000_000, "6d 01h");
+    }
+
+    #[test]
+    fn text_from_elsewhere_cannot_move_the_cursor() {
+        assert_eq!(clean("a\x1b[2Jb\tc\n"), "a\u{fffd}[2Jb\tc\n");
+        assert_eq!(short("a\n b\x07 c", 9), "a b\u{fffd} c");
+        assert_eq!(short("abcdef", 4), "abc\u{2026}");
+    }
+
+    #[test]
+    fn a_moment_is_a_time_or_a_span() {
+        assert_eq!(moment("2026-05-10T14:23:01Z").unwrap().to_string(), "2026-05-10T14:23:01Z");
+        assert!(moment("2h").unwrap() > clock::now().plus(Duration::from_secs(7_000)));
+        assert!(moment("tomorrow").is_err());
+    }
+
+    #[test]
+    fn a_table_has_a_head_and_no_blanks_at_its_end() {
+        let row = |a: &str, b: &str| vec![a.to_owned(), b.to_owned()];
+        assert_eq!(
+            table(&["A", "B"], [row("x", "yy"), row("long", "")]),
+            "A     B\nx     yy\nlong"
+        );
+    }
+}

@@ -1,0 +1,57 @@
+//! The view of tasks as a command reads it: the file that `sinew up` keeps, where there is one,
+//! else one in memory that is built for the question. Either way it is brought up to the stream
+//! first, so that a command sees what was done before it was run.
+
+use std::path::Path;
+
+use sinew_bus::Bus;
+use sinew_model::TaskId;
+use sinew_server::context::Context;
+use sinew_views::{Projection, Store, task::Candidates};
+
+use crate::{exit::Fault, target::Target};
+
+/// The file of the views in a data folder.
+const FILE: &str = "views.db";
+
+/// Where the views of a data folder are.
+pub(crate) fn path_in(data_dir: &Path) -> std::path::PathBuf {
+    data_dir.join(FILE)
+}
+
+/// Opens the view and brings it up to the stream.
+///
+/// # Errors
+/// When it can't be opened, or the stream can't be read.
+pub(crate) async fn open(target: &Target, bus: &Bus) -> anyhow::Result<Store> {
+    let subjects = bus.subjects().clone();
+    let data_dir = target.own_context().map(|(_, Context { data_dir, .. })| data_dir);
+    let store = match data_dir {
+        Some(folder) if folder.is_dir() => Store::open(path_in(folder), subjects).await?,
+        Some(_) | None => Store::open_in_memory(subjects).await?,
+    };
+    let projection = Projection::new(store);
+    projection.catch_up(bus).await?;
+    Ok(projection.store().clone())
+}
+
+/// The task that a person means: its id, or the beginning of one that only it has.
+///
+/// # Errors
+/// When it is no id, or names no task, or several.
+pub(crate) async fn resolve(target: &Target, bus: &Bus, text: &str) -> anyhow::Result<TaskId> {
+    let id: TaskId = text.parse().map_err(|error| Fault::usage(format!("{error}")))?;
+    if bus.history(&id).await?.task.state.is_some() {
+        return Ok(id);
+    }
+    match open(target, bus).await?.resolve(text.to_owned()).await? {
+        Candidates::One(id) => Ok(id),
+        Candidates::None => Err(Fault::not_found(format!("there is no task {id}"))
+            .hint("`sinew task list` shows the tasks")
+            .into()),
+        Candidates::Many(ids) => {
+            let ids: Vec<&str> = ids.iter().map(TaskId::as_str).collect();
+            Err(Fault::usage(format!("{text:?} begins several ids: {}", ids.join(", "))).into())
+        }
+    }
+}

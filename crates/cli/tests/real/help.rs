@@ -1,0 +1,48 @@
+//! The help, and the reference that is made of it. What it says is part of the contract: a change
+//! shows here.
+
+use crate::kit::Place;
+
+const VERBS: [&[&str]; 19] = [
+    &[],
+    &["up"],
+    &["agent"],
+    &["agent", "run"],
+    &["agent", "list"],
+    &["task"],
+    &["task", "delegate"],
+    &["task", "list"],
+    &["task", "show"],
+    &["task", "watch"],
+    &["task", "cancel"],
+    &["inbox", "read"],
+    &["events", "emit"],
+    &["events", "tail"],
+    &["topology", "plan"],
+    &["topology", "apply"],
+    &["schema"],
+    &["doctor"],
+    &["demo"],
+];
+
+#[test]
+fn the_help_of_every_verb() {
+    let place = Place::new();
+    let mut all = String::new();
+    for verb in VERBS {
+        let help = place.get(&[verb, &["--help"]].concat());
+        all.push_str(&format!("$ sinew {}\n{help}\n\n", [verb, &["--help"]].concat().join(" ")));
+    }
+    insta::assert_snapshot!(all);
+}
+
+#[test]
+fn the_reference_is_what_the_program_says() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/cli.md");
+    let written = std::fs::read_to_string(path).unwrap();
+    let said = Place::new().get(&["reference"]);
+    assert!(
+        said.trim_end() == written.trim_end(),
+        "docs/reference/cli.md is old: sinew reference > docs/reference/cli.md"
+    );
+}
