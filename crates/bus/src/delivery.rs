@@ -334,6 +334,10 @@ impl Ender {
                     tracing::warn!(%error, "a nak could not be sent; its ack wait will do");
                 }
             }
+            // The connection may end with this task, and takes with it what is not written yet.
+            if let Err(error) = nats.flush().await {
+                tracing::warn!(%error, "the last naks may not have reached the server");
+            }
         });
         Self { naks, tally: Arc::default() }
     }

@@ -374,9 +374,9 @@ pub const READ_AGAIN: Duration = Duration::from_millis(250);
 /// Entries of one log that are asked for at once. The server itself allows 1,000.
 pub const HISTORY_BATCH: usize = 500;
 
-/// Entries of one log that are asked for one by one. A log with more entries of one kind is
-/// searched from its beginning instead.
-pub const HISTORY_FETCHES: u32 = 16;
+/// Entries of one log that are asked for one by one: those of a task that was tried three times.
+/// A log with more entries of one kind is searched from its beginning instead.
+pub const HISTORY_FETCHES: u32 = 4;
 
 /// Entries that one task's log may have. What one task may write adds up to less; more means that
 /// somebody writes outside the law, and reading it must not take all memory.

@@ -14,7 +14,7 @@ use sinew_agent::{Context, Delegation, Failure};
 use sinew_model::{
     Time, Transition,
     stream::AGENT_TASKS,
-    task::{DeadCause, End},
+    task::{Command, DeadCause, End},
 };
 use sinew_testkit::{NatsServer, wait};
 
@@ -202,6 +202,34 @@ async fn a_server_that_is_killed_in_mid_work_costs_no_attempt() {
     backbone.until_queue_is_empty().await;
     assert_eq!(backbone.words(&id).await, ["created", "started", "completed"]);
     assert_eq!(runtime.stop().await.started, 1);
+}
+
+#[tokio::test]
+async fn a_start_whose_answer_got_lost_does_not_leave_the_task_to_nobody() {
+    let backbone = Backbone::start().await;
+    let gate = Gate::shut();
+    let mut settings = backbone.settings("cto");
+    settings.concurrency = 1;
+    let runtime = backbone.run(settings, gate.handler()).await;
+    let first = delegate(&backbone, "Shows who works").await;
+    backbone.until_count(&first, Transition::Started, 1).await;
+    let state = backbone.client("ceo").state(&first).await.unwrap().unwrap();
+    let known = state.running().unwrap().clone();
+    let id = delegate(&backbone, "Begun without knowing").await;
+    let mut log = backbone.log(&id).await;
+    let start = Command::Start {
+        epoch: 1,
+        queue_seq: log.state().unwrap().queue_seq().unwrap(),
+        instance: known.instance,
+        incarnation: known.incarnation,
+        ack: None,
+    };
+    log.execute(&start).await.unwrap();
+    gate.open();
+    backbone.until_queue_is_empty().await;
+    let words = backbone.words(&id).await;
+    assert_eq!(words, ["created", "started", "released", "started", "completed"]);
+    runtime.stop().await;
 }
 
 #[tokio::test]

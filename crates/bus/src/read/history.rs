@@ -166,12 +166,16 @@ impl Reading<'_> {
     /// server has checked that. A search from the beginning looks at every message of every task
     /// on its way, so this is what keeps a read cheap in a long stream. `None` where an entry has
     /// no guard, or too many are repeated: the search has to do then.
-    async fn by_guards(&self, last: &RawMessage) -> Option<Vec<RawMessage>> {
+    async fn by_guards(&mut self, last: &RawMessage) -> Option<Vec<RawMessage>> {
         let newest = json!({ "multi_last": [self.filter], "batch": HISTORY_BATCH });
         let newest = self.ask_direct(&newest).await.ok()?;
         let mut known: BTreeMap<u64, RawMessage> =
             newest.into_iter().map(|message| (message.seq, message)).collect();
         known.entry(last.seq).or_insert_with(|| last.clone());
+        if let Some(first) = known.values().next().filter(|it| it.guard(self.filter) == Some(0)) {
+            // Nothing of the task is older, so a search may begin here too.
+            self.from = first.seq;
+        }
         let (_, mut message) = known.pop_last()?;
         let mut thread = Vec::new();
         let mut fetched = 0;

@@ -110,15 +110,43 @@ async fn a_log_of_several_batches_is_read_whole_with_and_without_direct_get() {
         let mut asked = tasks.bus.watch_subject("$JS.API.STREAM.MSG.GET.TASK_LOG").await.unwrap();
         let history = tasks.read().await;
         assert_eq!((history.entries.len(), history.task.last_seq), (602, last), "{direct}");
-        // The leader is asked once for the newest entry, and for each one only without direct get.
+        // The leader is asked for the newest entry, and for a few before it, until it is clear that
+        // there are many; for each one only without direct get.
         tasks.bus.at("TASK_LOG", 1).await.unwrap();
         let mut calls = 0;
         while asked.next().await.unwrap().payload() != r#"{"seq":1}"# {
             calls += 1;
         }
-        assert_eq!(calls, if direct { 1 } else { 603 });
+        assert_eq!(calls, if direct { 5 } else { 603 });
         assert_eq!((word(&history), history.task.voids, history.skipped), ("running", 0, 0));
     }
+}
+
+#[tokio::test]
+async fn a_short_log_in_a_long_stream_is_read_without_a_search() {
+    let tasks = Tasks::start(true).await;
+    let begun = tasks.begin().await;
+    for number in 0..500 {
+        let alien = format!("genbrain.org.acme.tasks.A{number}.progress");
+        store(&tasks.client, &alien, "{}").await.unwrap();
+    }
+    let last = tasks.progress(tasks.progress(begun).await.unwrap()).await.unwrap();
+    let mut asked = tasks.bus.watch_subject("$JS.API.DIRECT.GET.TASK_LOG").await.unwrap();
+    let history = tasks.read().await;
+    assert_eq!((history.entries.len(), history.task.last_seq), (4, last));
+    assert_eq!((word(&history), history.task.voids, history.skipped), ("running", 0, 0));
+    // What follows is a mark, so that nothing that was asked before is overlooked.
+    store(&tasks.client, "$JS.API.DIRECT.GET.TASK_LOG", r#"{"seq":1}"#).await.unwrap_err();
+    let mut calls = 0;
+    loop {
+        let call = asked.next().await.unwrap();
+        if call.payload() == r#"{"seq":1}"# {
+            break;
+        }
+        calls += 1;
+        assert!(!String::from_utf8_lossy(call.payload()).contains("next_by_subj"));
+    }
+    assert_eq!(calls, 1);
 }
 
 #[tokio::test]
