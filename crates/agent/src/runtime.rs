@@ -28,7 +28,8 @@ use sinew_model::{
         work_consumer_name, work_consumer_of,
     },
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
 
 use crate::handler::Handler;
 use host::Host;
@@ -119,16 +120,17 @@ impl Runtime {
         let slots = Slots::new(host.settings.concurrency);
         let consumer = work_consumer_name(&host.settings.role, Band::Normal);
         let intake = Intake::open(&host.bus, AGENT_TASKS, vec![(Band::Normal, consumer)], &slots);
-        let background = TaskTracker::new();
+        // Both sets end what they hold where this future is dropped.
+        let mut background = JoinSet::new();
         let quit = CancellationToken::new();
         background.spawn(presence::show(Arc::clone(&host), quit.clone()));
-        background.spawn(restart::release_earlier(Arc::clone(&host)));
-        let attempts = TaskTracker::new();
-        let outcome = take(&host, Arc::new(handler), intake, &attempts, &shutdown).await;
-        drain(&host, &attempts).await;
+        let releasing = background.spawn(restart::release_earlier(Arc::clone(&host)));
+        let mut attempts = JoinSet::new();
+        let outcome = take(&host, Arc::new(handler), intake, &mut attempts, &shutdown).await;
+        drain(&host, &mut attempts).await;
         quit.cancel();
-        background.close();
-        background.wait().await;
+        releasing.abort();
+        while background.join_next().await.is_some() {}
         if let Err(error) = host.bus.flush().await {
             tracing::warn!(%error, "the last acks may not have reached the server");
         }
@@ -148,13 +150,14 @@ async fn take<H: Handler>(
     host: &Arc<Host>,
     handler: Arc<H>,
     mut intake: Intake,
-    attempts: &TaskTracker,
+    attempts: &mut JoinSet<()>,
     shutdown: &CancellationToken,
 ) -> Result<(), RuntimeError> {
     let mut bands = bands::Watch::begin(&host.bus, &host.settings.role).await;
     loop {
         tokio::select! {
             () = shutdown.cancelled() => break,
+            Some(ended) = attempts.join_next() => reap(ended),
             band = bands.next(&host.bus, &host.settings.role) => {
                 let role = &host.settings.role;
                 host.topology.ensure_work_consumer(&host.bus, role, band).await?;
@@ -209,11 +212,23 @@ async fn reopen(host: &Host, intake: &Intake, consumer: &str, shutdown: &Cancell
 }
 
 /// Lets the attempts end; tells those to stop that take too long.
-async fn drain(host: &Host, attempts: &TaskTracker) {
-    attempts.close();
-    if tokio::time::timeout(host.settings.drain, attempts.wait()).await.is_ok() {
+async fn drain(host: &Host, attempts: &mut JoinSet<()>) {
+    let all = async {
+        while let Some(ended) = attempts.join_next().await {
+            reap(ended);
+        }
+    };
+    tokio::pin!(all);
+    if tokio::time::timeout(host.settings.drain, &mut all).await.is_ok() {
         return;
     }
     host.evict.cancel();
-    attempts.wait().await;
+    all.await;
+}
+
+/// An attempt ends with an answer to its delivery, so a panic here is a defect of the runtime.
+fn reap(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "an attempt ended without an end");
+    }
 }

@@ -176,6 +176,12 @@ impl Delivery {
         self.bus.tell(&self.meta.ack, "+WPI".into()).await
     }
 
+    /// An attempt has begun on it. From here on a drop leaves the message alone: whether it may be
+    /// handed out again is for whoever finds in the task's log that the attempt is over.
+    pub fn leave_to_log(&mut self) {
+        self.open = false;
+    }
+
     /// From here on somebody else ends it, under the subject that this gives.
     #[must_use]
     pub fn hand_over(mut self) -> AckSubject {
@@ -209,6 +215,13 @@ impl Drop for Delivery {
 }
 
 impl AckSubject {
+    /// Where an open delivery is ended of which only its message is known: the server looks at the
+    /// message's sequence alone, and wants the delivery's to be one that is still open.
+    #[must_use]
+    pub fn of_open(stream: &str, consumer: &str, seq: u64, newest: u64) -> Self {
+        Self(format!("$JS.ACK.{stream}.{consumer}.1.{seq}.{newest}.0.0"))
+    }
+
     /// The subject as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -10,9 +10,10 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use sinew_model::limits::DEPTH_SUBJECTS;
+use sinew_model::limits::{DEPTH_SUBJECTS, READ_AGAIN, READ_PATIENCE};
 
 use crate::{
+    clock,
     connect::Bus,
     request::{ApiError, RequestError},
 };
@@ -69,13 +70,16 @@ pub enum DepthError {
     },
 }
 
-/// A range of sequences, both ends included.
+/// The range of a stream's sequences in which the open deliveries of a consumer lie, both ends
+/// included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
     /// The first.
     pub first: u64,
     /// The last; below `first` where there is none.
     pub last: u64,
+    /// The consumer's own number of its newest delivery.
+    pub newest_delivery: u64,
 }
 
 #[derive(Deserialize)]
@@ -86,6 +90,7 @@ struct ConsumerInfo {
 
 #[derive(Deserialize)]
 struct Reached {
+    consumer_seq: u64,
     stream_seq: u64,
 }
 
@@ -143,9 +148,19 @@ impl Bus {
         self.get(stream, &json!({ "seq": seq, "next_by_subj": filter })).await
     }
 
+    /// Reading changes nothing, so it is repeated where the answer got lost or a leader is elected.
     async fn get(&self, stream: &str, which: &Value) -> Result<Option<RawMessage>, RequestError> {
         let call = format!("STREAM.MSG.GET.{stream}");
-        match self.api::<Got>(&call, which).await {
+        let end = clock::instant() + READ_PATIENCE;
+        let answer = loop {
+            match self.api::<Got>(&call, which).await {
+                Err(error) if error.is_passing() && clock::instant() < end => {
+                    clock::pause(READ_AGAIN).await;
+                }
+                answer => break answer,
+            }
+        };
+        match answer {
             Ok(got) => got.message.decode().map(Some).map_err(|why| {
                 // A message that cannot be read is the server's refusal to give it, in effect.
                 let source = ApiError { code: 0, err_code: 0, description: why };
@@ -172,6 +187,7 @@ impl Bus {
             Ok(info) => Ok(Some(Span {
                 first: info.ack_floor.stream_seq.saturating_add(1),
                 last: info.delivered.stream_seq,
+                newest_delivery: info.delivered.consumer_seq,
             })),
             Err(error) if error.refusal() == Some(CONSUMER_NOT_FOUND) => Ok(None),
             Err(error) => Err(error),

@@ -364,8 +364,19 @@ pub const TERM_BYTES: usize = 512;
 
 // --- Reading streams ------------------------------------------------------------------------------
 
+/// How long a message is asked for before its stream counts as out of reach: as long as for a
+/// publish.
+pub const READ_PATIENCE: Duration = PUBLISH_PATIENCE;
+
+/// Time between two such askings.
+pub const READ_AGAIN: Duration = Duration::from_millis(250);
+
 /// Entries of one log that are asked for at once. The server itself allows 1,000.
 pub const HISTORY_BATCH: usize = 500;
+
+/// Entries of one log that are asked for one by one. A log with more entries of one kind is
+/// searched from its beginning instead.
+pub const HISTORY_FETCHES: u32 = 16;
 
 /// Entries that one task's log may have. What one task may write adds up to less; more means that
 /// somebody writes outside the law, and reading it must not take all memory.

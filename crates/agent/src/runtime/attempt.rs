@@ -4,6 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures::FutureExt as _;
 use sinew_bus::{Delivery, ExecuteError, TaskLog, clock};
 use sinew_model::{
     limits::{LISTEN_AFTER, NAK_DELAY, PROGRESS_EVERY, TERM_GRACE, TRY_AGAIN},
@@ -37,10 +38,11 @@ type Returned = Result<Result<serde_json::Value, Failure>, JoinError>;
 const STOP_GRACE: Duration = TERM_GRACE.saturating_add(Duration::from_secs(1));
 
 /// Takes one delivery to its end.
-pub(crate) async fn work<H: Handler>(host: Arc<Host>, handler: Arc<H>, delivery: Delivery) {
+pub(crate) async fn work<H: Handler>(host: Arc<Host>, handler: Arc<H>, mut delivery: Delivery) {
     let letting = match begin(&host, &delivery).await {
         Begin::Run(begun) => {
             host.count(|counts| &counts.started);
+            delivery.leave_to_log();
             run(&host, &*handler, *begun, &delivery).await
         }
         Begin::Ended(log) => {
@@ -253,7 +255,10 @@ impl Running<'_> {
         if !self.ours {
             return self.lost().await;
         }
-        if self.progress.has_changed().unwrap_or(false) {
+        // The handler's end of the channel is gone by now, which a look at the channel alone would
+        // report instead of the value that it left.
+        if let Some(Ok(())) = self.progress.changed().now_or_never() {
+            self.progress.mark_changed();
             self.report().await;
         }
         let failures = {

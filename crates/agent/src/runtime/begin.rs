@@ -6,7 +6,7 @@ use sinew_bus::{Delivery, ExecuteError, TaskLog};
 use sinew_model::{
     Assignment, TaskId, Time, header,
     limits::{DEAD_BYTES, START_STEPS},
-    task::{Change, Command, DeadCause, EnqueueReason, Refusal, Start},
+    task::{Change, Command, DeadCause, EnqueueReason, Refusal, ReleaseReason, Start, State},
 };
 
 use super::host::Host;
@@ -81,13 +81,15 @@ async fn start(
     let id = assignment.task_id.clone();
     let mut log = TaskLog::read(&host.bus, id, host.by.clone()).await?;
     let queue_seq = Some(delivery.queue_seq());
+    if log.state().is_some_and(|state| !is_of(state, &assignment)) {
+        return bury_alien(host, delivery).await;
+    }
     if log.state().is_none() {
         let create = Command::Create { assignment: Box::new(assignment), queue_seq };
         match log.execute(&create).await {
             Ok(_) | Err(ExecuteError::Refused(Refusal::Exists)) => {}
             Err(ExecuteError::Refused(Refusal::IdReused)) => {
-                let why = "its id belongs to another task".to_owned();
-                return bury(host, delivery, Unusable { id: None, why }).await;
+                return bury_alien(host, delivery).await;
             }
             Err(error) => return Err(error),
         }
@@ -103,7 +105,7 @@ async fn start(
         match log.execute(&command).await {
             Ok(done) => return Ok(begun(log, done.seq, done.entry.change)),
             Err(ExecuteError::Refused(refusal)) => {
-                match heal(&mut log, &refusal, epoch, delivery.queue_seq()).await? {
+                match heal(host, &mut log, &refusal, (epoch, delivery.queue_seq())).await? {
                     Healed::Retry => {}
                     Healed::Begin(begin) => return Ok(settle_on(begin, log)),
                 }
@@ -112,6 +114,17 @@ async fn start(
         }
     }
     Ok(Begin::Again("the task moved on each time it was about to start".to_owned()))
+}
+
+/// Whether the task is the one that was delegated with this assignment.
+fn is_of(state: &State, assignment: &Assignment) -> bool {
+    state.assignment.as_deref().is_some_and(|known| known.same_work(assignment))
+}
+
+/// Keeps other work that came under the id of a task: acked away, it would be lost without a word.
+async fn bury_alien(host: &Host, delivery: &Delivery) -> Result<Begin, ExecuteError> {
+    let why = "its id belongs to another task".to_owned();
+    bury(host, delivery, Unusable { id: None, why }).await
 }
 
 enum Healed {
@@ -139,15 +152,20 @@ fn settle_on(decided: Decided, log: TaskLog) -> Begin {
 
 /// What a refusal to start means for the delivery.
 async fn heal(
+    host: &Host,
     log: &mut TaskLog,
     refusal: &Refusal,
-    epoch: u32,
-    queue_seq: u64,
+    (epoch, queue_seq): (u32, u64),
 ) -> Result<Healed, ExecuteError> {
     let decided = |decided| Ok(Healed::Begin(decided));
     match refusal {
         Refusal::Ended(_) => decided(Decided::Ended),
-        Refusal::Own { .. } => decided(Decided::Own),
+        Refusal::Own { .. } if host.holds(log.id()) => decided(Decided::Own),
+        Refusal::Own { attempt } => {
+            // Its `started` was stored, but the answer got lost: nobody works on it.
+            let (attempt, reason) = (*attempt, ReleaseReason::Orphaned);
+            retry(log.execute(&Command::Release { attempt, reason, retry: None }).await)
+        }
         Refusal::NotDue { until } => decided(Decided::Later(*until)),
         Refusal::Ahead { .. } => {
             let reason = EnqueueReason::Found;

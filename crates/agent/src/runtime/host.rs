@@ -114,6 +114,11 @@ impl Host {
         Hold { host: Arc::clone(self), task }
     }
 
+    /// Whether an attempt of the task runs here.
+    pub(crate) fn holds(&self, task: &TaskId) -> bool {
+        self.locked().contains_key(task)
+    }
+
     pub(crate) fn heartbeat(&self, leaving: bool) -> Heartbeat {
         let held =
             |(task, attempt): (&TaskId, &u32)| Held { task_id: task.clone(), attempt: *attempt };

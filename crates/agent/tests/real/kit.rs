@@ -1,16 +1,25 @@
 //! A backbone for one test, and runtimes on it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use serde_json::Value;
 use sinew_agent::{
     Bus, CancellationToken, Client, Config, Context, Failure, Handler, Runtime, RuntimeError,
     Settings, Tally,
 };
-use sinew_bus::Topology;
-use sinew_model::{Entry, Role, TaskId, retry::Backoff};
-use sinew_testkit::{NatsServer, wait};
-use tokio::task::JoinHandle;
+use sinew_bus::{Delivery, Intake, Outgoing, RawMessage, Slots, TaskLog, Topology};
+use sinew_model::{
+    Band, Entry, Role, TaskId, Transition, header,
+    mail::Mail,
+    retry::Backoff,
+    stream::{AGENT_MAIL, AGENT_TASKS, work_consumer_name},
+    task::Actor,
+};
+use sinew_testkit::{FaultProxy, NatsServer, wait};
+use tokio::{sync::watch, task::JoinHandle};
+
+/// How long a state may take to come, on a machine that does much else.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A server, a connection to it, and the streams of the org `acme`.
 pub(crate) struct Backbone {
@@ -18,6 +27,18 @@ pub(crate) struct Backbone {
     pub(crate) bus: Bus,
     pub(crate) topology: Topology,
 }
+
+/// A runtime that runs as a process of its own would.
+pub(crate) struct Process {
+    pub(crate) proxy: FaultProxy,
+    shutdown: CancellationToken,
+    task: JoinHandle<Result<Tally, RuntimeError>>,
+    threads: Option<tokio::runtime::Runtime>,
+}
+
+/// Where handlers wait until the test lets them pass.
+#[derive(Clone)]
+pub(crate) struct Gate(Arc<watch::Sender<bool>>);
 
 /// A runtime that runs in the background.
 pub(crate) struct Running {
@@ -60,6 +81,102 @@ impl Backbone {
         settings
     }
 
+    /// Runs an agent as a process of its own would: on threads of its own, and over a link that
+    /// can be cut.
+    pub(crate) fn process(&self, settings: Settings, handler: impl Handler) -> Process {
+        let proxy = FaultProxy::start(self.server.port());
+        let config = Config::new(proxy.url(), "acme".parse().unwrap());
+        let threads = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let shutdown = CancellationToken::new();
+        let stop = shutdown.clone();
+        let task = threads.spawn(async move {
+            let bus = Bus::connect(config).await.unwrap();
+            Runtime::new(bus, settings).run(handler, stop).await
+        });
+        Process { proxy, shutdown, task, threads: Some(threads) }
+    }
+
+    /// Publishes a body on a role's queue as a client without an SDK does.
+    pub(crate) async fn put(
+        &self,
+        to: &str,
+        body: impl Into<Vec<u8>>,
+        (id, epoch): (Option<&str>, Option<&str>),
+    ) -> u64 {
+        let subject = self.bus.subjects().tasks(&role(to), Band::Normal);
+        let mut out = Outgoing::new(AGENT_TASKS, subject, body.into());
+        if let Some(id) = id {
+            out = out.id(id);
+        }
+        if let Some(epoch) = epoch {
+            out = out.header(header::EPOCH, epoch);
+        }
+        self.bus.publish(out).await.unwrap().seq
+    }
+
+    /// The log of a task, in the hand of an instance that is no runtime.
+    pub(crate) async fn log(&self, id: &TaskId) -> TaskLog {
+        let instance = Some("by-hand".parse().unwrap());
+        let by = Actor { role: role("cto"), instance };
+        TaskLog::read(&self.bus, id.clone(), by).await.unwrap()
+    }
+
+    /// Takes the next delivery of a role's queue, as a worker that then does nothing.
+    pub(crate) async fn take(&self, from: &str) -> Delivery {
+        let role = role(from);
+        self.topology.ensure_work_consumer(&self.bus, &role, Band::Normal).await.unwrap();
+        let slots = Slots::new(1);
+        let consumers = vec![(Band::Normal, work_consumer_name(&role, Band::Normal))];
+        let mut intake = Intake::open(&self.bus, AGENT_TASKS, consumers, &slots);
+        let (mut delivery, _slot) = intake.next().await.unwrap();
+        delivery.leave_to_log();
+        delivery
+    }
+
+    /// Everything that a stream holds on a filter subject.
+    pub(crate) async fn stored(&self, stream: &str, filter: &str) -> Vec<RawMessage> {
+        let mut found = Vec::new();
+        let mut from = 1;
+        while let Some(message) = self.bus.first_from(stream, filter, from).await.unwrap() {
+            from = message.seq + 1;
+            found.push(message);
+        }
+        found
+    }
+
+    /// What lies in a role's inbox.
+    pub(crate) async fn inbox(&self, of: &str) -> Vec<Mail> {
+        let subject = self.bus.subjects().inbox(&role(of));
+        let stored = self.stored(AGENT_MAIL, subject.as_str()).await;
+        stored.iter().map(|message| serde_json::from_slice(&message.payload).unwrap()).collect()
+    }
+
+    /// How many assignments all queues hold.
+    pub(crate) async fn queued(&self) -> u64 {
+        self.bus.stream_state(AGENT_TASKS).await.unwrap().messages
+    }
+
+    pub(crate) async fn until_queue_is_empty(&self) {
+        wait::until("the queue to be empty", PATIENCE, async || match self.queued().await {
+            0 => Ok(()),
+            left => Err(format!("{left} left")),
+        })
+        .await;
+    }
+
+    /// Waits until a task has as many entries of a transition.
+    pub(crate) async fn until_count(&self, id: &TaskId, transition: Transition, count: usize) {
+        let what = format!("{count} of {} for {id}", transition.word());
+        self.until(id, &what, |entries| {
+            entries.iter().filter(|it| it.change.transition() == transition).count() >= count
+        })
+        .await;
+    }
+
     /// Runs an agent on a connection of its own.
     pub(crate) async fn run(&self, settings: Settings, handler: impl Handler) -> Running {
         let shutdown = CancellationToken::new();
@@ -83,11 +200,57 @@ impl Backbone {
 
     /// Waits until the log of a task has an entry that suits.
     pub(crate) async fn until(&self, id: &TaskId, what: &str, suits: impl Fn(&[Entry]) -> bool) {
-        wait::until(what, Duration::from_secs(30), async || {
+        wait::until(what, PATIENCE, async || {
             let entries = self.entries(id).await;
             if suits(&entries) { Ok(()) } else { Err(format!("{entries:?}")) }
         })
         .await;
+    }
+}
+
+impl Process {
+    /// As SIGKILL does it: the sockets close, and nothing is said.
+    pub(crate) fn kill(self) {
+        self.proxy.cut();
+    }
+
+    pub(crate) async fn stop(mut self) -> Tally {
+        self.shutdown.cancel();
+        (&mut self.task).await.unwrap().unwrap()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Some(threads) = self.threads.take() {
+            threads.shutdown_background();
+        }
+    }
+}
+
+impl Gate {
+    pub(crate) fn shut() -> Self {
+        Self(Arc::new(watch::Sender::new(false)))
+    }
+
+    pub(crate) fn open(&self) {
+        self.0.send_replace(true);
+    }
+
+    pub(crate) async fn pass(&self) {
+        self.0.subscribe().wait_for(|open| *open).await.unwrap();
+    }
+
+    /// A handler that waits here, and then says which attempt it was.
+    pub(crate) fn handler(&self) -> impl Handler + use<> {
+        let gate = self.clone();
+        move |task: Context| {
+            let gate = gate.clone();
+            async move {
+                gate.pass().await;
+                Ok(task.attempt().into())
+            }
+        }
     }
 }
 

@@ -1,6 +1,14 @@
 //! The SDK against a real nats-server: tasks are delegated, worked on, and end, whatever happens
 //! in between.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends with a message")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test ends with a message")]
 
+mod duplicates;
+mod effects;
+mod epochs;
+mod flow;
+mod input;
 mod kit;
+mod leases;
 mod life;
+mod python;
+mod restart;

@@ -1,11 +1,13 @@
 //! A task's whole log. It is read from any replica, since that is fast, and checked against the
 //! leader, since a replica may be behind.
 
+use std::collections::BTreeMap;
+
 use futures::StreamExt as _;
-use serde_json::json;
+use serde_json::{Value, json};
 use sinew_model::{
     Entry, Subjects, TaskId, Time, Transition, header,
-    limits::{HISTORY_BATCH, HISTORY_ENTRIES, REQUEST_TIMEOUT},
+    limits::{HISTORY_BATCH, HISTORY_ENTRIES, HISTORY_FETCHES, REQUEST_TIMEOUT},
     stream::TASK_LOG,
     task::{DecodeError, Stored, Task, Void},
 };
@@ -74,6 +76,12 @@ impl Bus {
             return Ok(history);
         }
         let mut log = Reading { bus: self, filter: &filter, from: 1 };
+        if let Some(thread) = log.by_guards(&last).await {
+            for message in &thread {
+                history.fold(self, task, message);
+            }
+            return Ok(history);
+        }
         while history.task.last_seq < last.seq {
             // A replica that is behind, or that does not answer, is made up for by the leader.
             let mut messages = log.direct().await;
@@ -128,14 +136,20 @@ impl RawMessage {
     pub fn stored(&self, subjects: &Subjects) -> Result<Stored, DecodeError> {
         let entry = Entry::decode(subjects, &self.subject, &self.payload)?;
         let guard = subjects.log(&entry.task_id);
-        let guarded = self.header(header::EXPECTED_SUBJECT) == Some(guard.as_str());
-        let expected = self.header(header::EXPECTED_SEQ).filter(|_| guarded);
         Ok(Stored {
             seq: self.seq,
-            expected: expected.and_then(|text| text.parse().ok()),
+            expected: self.guard(guard.as_str()),
             token: self.header(header::MSG_ID).map(str::to_owned),
             entry,
         })
+    }
+}
+
+impl RawMessage {
+    /// The sequence that it was guarded with, where its guard was over exactly this filter.
+    fn guard(&self, filter: &str) -> Option<u64> {
+        let guarded = self.header(header::EXPECTED_SUBJECT) == Some(filter);
+        self.header(header::EXPECTED_SEQ).filter(|_| guarded)?.parse().ok()
     }
 }
 
@@ -148,10 +162,43 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
+    /// The whole log by the thread of its guards: each entry names the one before it, and the
+    /// server has checked that. A search from the beginning looks at every message of every task
+    /// on its way, so this is what keeps a read cheap in a long stream. `None` where an entry has
+    /// no guard, or too many are repeated: the search has to do then.
+    async fn by_guards(&self, last: &RawMessage) -> Option<Vec<RawMessage>> {
+        let newest = json!({ "multi_last": [self.filter], "batch": HISTORY_BATCH });
+        let newest = self.ask_direct(&newest).await.ok()?;
+        let mut known: BTreeMap<u64, RawMessage> =
+            newest.into_iter().map(|message| (message.seq, message)).collect();
+        known.entry(last.seq).or_insert_with(|| last.clone());
+        let (_, mut message) = known.pop_last()?;
+        let mut thread = Vec::new();
+        let mut fetched = 0;
+        loop {
+            let before = message.guard(self.filter)?;
+            thread.push(message);
+            if before == 0 {
+                thread.reverse();
+                return Some(thread);
+            }
+            message = match known.remove(&before) {
+                Some(message) => message,
+                None if fetched < HISTORY_FETCHES => {
+                    fetched += 1;
+                    self.bus.at(TASK_LOG, before).await.ok()??
+                }
+                None => return None,
+            };
+        }
+    }
+
     /// The next messages from whichever replica answers first. Fewer than there are, or none, is
     /// no failure: the caller compares with the leader.
     async fn direct(&self) -> Vec<RawMessage> {
-        match self.ask_direct().await {
+        let which =
+            json!({ "seq": self.from, "next_by_subj": self.filter, "batch": HISTORY_BATCH });
+        match self.ask_direct(&which).await {
             Ok(messages) => messages,
             Err(why) => {
                 tracing::debug!(why, "a direct get failed; the leader is asked");
@@ -160,12 +207,10 @@ impl Reading<'_> {
         }
     }
 
-    async fn ask_direct(&self) -> Result<Vec<RawMessage>, String> {
+    async fn ask_direct(&self, which: &Value) -> Result<Vec<RawMessage>, String> {
         let nats = self.bus.nats();
         let reply = nats.new_inbox();
         let mut answers = nats.subscribe(reply.clone()).await.map_err(|error| error.to_string())?;
-        let which =
-            json!({ "seq": self.from, "next_by_subj": self.filter, "batch": HISTORY_BATCH });
         nats.publish_with_reply(
             format!("$JS.API.DIRECT.GET.{TASK_LOG}"),
             reply,

@@ -1,0 +1,192 @@
+//! What is malformed, too large or too much: nothing of it is lost without a word, and nothing of
+//! it holds up the rest.
+
+use base64::Engine as _;
+use serde_json::json;
+use sinew_agent::{Context, DelegateError, Delegation, Failure};
+use sinew_model::{
+    Transition,
+    limits::{BODY_BYTES, CAUSE_BYTES, PROGRESS_BYTES},
+    task::{AssignmentError, Change, DeadCause, End},
+};
+use sinew_testkit::{NatsServer, wait};
+
+use crate::kit::{Backbone, PATIENCE, echo, role};
+
+fn body(id: &str, change: impl Fn(&mut serde_json::Value)) -> Vec<u8> {
+    let mut body = json!({
+        "taskId": id, "orgId": "acme", "role": "cto", "delegator": "ceo", "title": "A title",
+        "createdAt": "2026-05-10T14:23:01Z",
+    });
+    change(&mut body);
+    body.to_string().into_bytes()
+}
+
+#[tokio::test]
+async fn what_is_no_assignment_is_dead_with_its_bytes_and_other_tasks_go_on() {
+    let backbone = Backbone::start().await;
+    let ceo = backbone.client("ceo");
+    let bad: Vec<(Vec<u8>, Option<&str>)> = vec![
+        (b"no json".to_vec(), None),
+        (b"".to_vec(), None),
+        (vec![0xff, 0xfe, 0x00], None),
+        (b"{\"taskId\":\"U0\"}".to_vec(), None),
+        (body("U1", |it| it["orgId"] = "other".into()), None),
+        (body("U2", |it| it["role"] = "cfo".into()), None),
+        (body("U3", |it| it["title"] = "two\nlines".into()), None),
+        (body("U4", |it| it["title"] = " ".into()), None),
+        (body("U5", |it| it["title"] = "x".repeat(513).into()), None),
+        (body("U6", |it| it["maxAttempts"] = 0.into()), None),
+        (body("U7", |it| it["depth"] = 99.into()), None),
+        (body("U8", |it| it["createdAt"] = "yesterday".into()), None),
+        (body("U9", |_| {}), Some("x")),
+        (body("U10", |_| {}), Some("0")),
+        (body("no.id", |_| {}), None),
+    ];
+    let mut good = Vec::new();
+    for (bytes, epoch) in &bad {
+        backbone.put("cto", bytes.clone(), (None, *epoch)).await;
+        good.push(ceo.delegate(Delegation::new(role("cto"), "Good")).await.unwrap().id);
+    }
+    let runtime = backbone.run(backbone.settings("cto"), echo).await;
+    for id in &good {
+        let outcome = ceo.outcome(id).await.unwrap();
+        assert!(matches!(outcome.end, End::Completed { .. }), "{outcome:?}");
+    }
+    backbone.until_queue_is_empty().await;
+    let mut kept = Vec::new();
+    for message in backbone.stored("TASK_LOG", "genbrain.org.acme.tasks.*.dead").await {
+        let entry = message.stored(backbone.bus.subjects()).unwrap().entry;
+        let Change::Dead { cause: DeadCause::Undecodable, bytes: Some(bytes), .. } = entry.change
+        else {
+            panic!("{entry:?}");
+        };
+        kept.push(base64::engine::general_purpose::STANDARD.decode(bytes).unwrap());
+    }
+    let mut sent: Vec<Vec<u8>> = bad.into_iter().map(|(bytes, _)| bytes).collect();
+    let count = u64::try_from(sent.len()).unwrap();
+    sent.sort();
+    kept.sort();
+    assert_eq!(kept, sent);
+    for id in ["U1", "U9", "U10"] {
+        assert_eq!(backbone.words(&id.parse().unwrap()).await, ["dead"], "{id}");
+    }
+    let tally = runtime.stop().await;
+    assert_eq!((tally.undecodable, tally.started), (count, count));
+}
+
+#[tokio::test]
+async fn a_task_that_is_too_large_is_refused_and_nothing_is_stored() {
+    let backbone = Backbone::start().await;
+    let what = Delegation::new(role("cto"), "Large").input("x".repeat(2_000_000));
+    let error = backbone.client("ceo").delegate(what).await.unwrap_err();
+    let DelegateError::Invalid(AssignmentError::TooLarge { bytes }) = error else {
+        panic!("{error:?}");
+    };
+    assert!(bytes > 2_000_000);
+    assert_eq!(backbone.queued().await, 0);
+    assert_eq!(backbone.bus.stream_state("TASK_LOG").await.unwrap().messages, 0);
+}
+
+#[tokio::test]
+async fn the_largest_task_that_is_accepted_is_also_carried_out() {
+    let backbone = Backbone::start().await;
+    let ceo = backbone.client("ceo");
+    let runtime = backbone.run(backbone.settings("cto"), echo).await;
+    let mut spare = 0;
+    let delegated = loop {
+        let what = Delegation::new(role("cto"), "Large").input("x".repeat(BODY_BYTES - spare));
+        match ceo.delegate(what).await {
+            Ok(delegated) => break delegated,
+            Err(DelegateError::Invalid(AssignmentError::TooLarge { bytes })) => {
+                spare += bytes - BODY_BYTES;
+            }
+            Err(error) => panic!("{error:?}"),
+        }
+    };
+    let outcome = ceo.outcome(&delegated.id).await.unwrap();
+    assert_eq!(outcome.end, End::Completed { result: "x".repeat(BODY_BYTES - spare).into() });
+    backbone.until_queue_is_empty().await;
+    assert_eq!(backbone.words(&delegated.id).await, ["created", "started", "completed"]);
+    let report = backbone.inbox("ceo").await.remove(0);
+    assert_eq!(report.body["result"]["truncated"], true, "the report has the beginning");
+    runtime.stop().await;
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_and_takes_again_when_there_is_room() {
+    let overlay = "[streams.AGENT_TASKS]\nmax_msgs = 3";
+    let backbone = Backbone::with(NatsServer::start(), overlay).await;
+    let ceo = backbone.client("ceo");
+    let what = |number: u32| {
+        let id = format!("F{number}").parse().unwrap();
+        Delegation::new(role("cto"), "One of many").id(id)
+    };
+    for number in 0..3 {
+        ceo.delegate(what(number)).await.unwrap();
+    }
+    for number in 3..6 {
+        let refused = ceo.delegate(what(number)).await;
+        assert!(matches!(refused, Err(DelegateError::QueueFull(_))), "{refused:?}");
+        assert!(ceo.state(&format!("F{number}").parse().unwrap()).await.unwrap().is_none());
+    }
+    assert_eq!(backbone.queued().await, 3);
+    let runtime = backbone.run(backbone.settings("cto"), echo).await;
+    backbone.until_queue_is_empty().await;
+    let later = ceo.delegate(what(4)).await.unwrap();
+    assert!(!later.existed);
+    ceo.outcome(&later.id).await.unwrap();
+    assert_eq!(runtime.stop().await.ended, 4);
+}
+
+#[tokio::test]
+async fn a_result_that_the_log_does_not_take_is_a_failure_that_says_so() {
+    let backbone = Backbone::start().await;
+    let ceo = backbone.client("ceo");
+    let runtime = backbone
+        .run(backbone.settings("cto"), |task: Context| async move {
+            let bytes = task.input().as_u64().unwrap();
+            Ok("x".repeat(usize::try_from(bytes).unwrap()).into())
+        })
+        .await;
+    // The second is small enough as a body, but not with its headers.
+    for bytes in [3_000_000, 1_048_576 - 200] {
+        let what = Delegation::new(role("cto"), "Write much").input(bytes);
+        let id = ceo.delegate(what).await.unwrap().id;
+        let outcome = ceo.outcome(&id).await.unwrap();
+        let End::Failed { cause } = outcome.end else { panic!("{bytes}: {:?}", outcome.end) };
+        assert!(cause.contains("larger than the log takes"), "{cause}");
+    }
+    backbone.until_queue_is_empty().await;
+    assert_eq!(runtime.stop().await.ended, 2);
+}
+
+#[tokio::test]
+async fn long_causes_and_progress_are_cut() {
+    let backbone = Backbone::start().await;
+    let ceo = backbone.client("ceo");
+    let _runtime = backbone
+        .run(backbone.settings("cto"), |task: Context| async move {
+            task.progress(format!("begin{}", "p".repeat(100_000)), Some(250));
+            Err(Failure::fatal(format!("{}the end", "ä".repeat(1_000_000))))
+        })
+        .await;
+    let id = ceo.delegate(Delegation::new(role("cto"), "Fail")).await.unwrap().id;
+    let outcome = ceo.outcome(&id).await.unwrap();
+    let End::Failed { cause } = outcome.end else { panic!("{:?}", outcome.end) };
+    assert!(cause.len() <= CAUSE_BYTES && cause.ends_with("the end"), "{} bytes", cause.len());
+    let entries = backbone.entries(&id).await;
+    let progress = entries.iter().find_map(|entry| {
+        let Change::Progress { message, percent, .. } = &entry.change else { return None };
+        Some((message.clone(), *percent))
+    });
+    let (message, percent) = progress.unwrap();
+    assert!(message.len() <= PROGRESS_BYTES && message.starts_with("begin"));
+    assert_eq!(percent, Some(100));
+    wait::until("both reports", PATIENCE, async || {
+        let reports = backbone.inbox("ceo").await;
+        if reports.len() == 2 { Ok(()) } else { Err(format!("{} reports", reports.len())) }
+    })
+    .await;
+    backbone.until_count(&id, Transition::Failed, 1).await;
+}
