@@ -1,12 +1,16 @@
 # The verbs of the project. What is longer than a line or two is a script in tools/.
+REPO ?= .
 .DEFAULT_GOAL := help
-.PHONY: help setup test check doc clean
+.PHONY: help setup demo test check doc clean
 
 help: ## Show these verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s  %s\n", $$1, $$2 }' Makefile
 
 setup: ## Install the pinned nats-server and test clients into .tools
 	@tools/setup
+
+demo: setup ## Watch a team of agents work on this checkout (another one: make demo REPO=path)
+	@cargo run --quiet --package sinew -- demo $(REPO)
 
 test: setup ## Run the whole suite against the real nats-server
 	@tools/test

@@ -13,7 +13,7 @@ mod slots;
 use std::sync::{Arc, atomic::Ordering};
 
 use sinew_model::{Band, limits::INTAKE_COMMANDS};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::JoinHandle};
 
 use crate::{
     connect::Bus,
@@ -66,6 +66,8 @@ pub struct Intake {
     taken: mpsc::Receiver<Result<(Delivery, Slot), ConsumeError>>,
     commands: mpsc::Sender<Command>,
     tally: Arc<Tally>,
+    /// The pulling task; it ends by itself after a stop.
+    pulling: Option<JoinHandle<()>>,
 }
 
 /// What an intake is told while it runs.
@@ -99,8 +101,8 @@ impl Intake {
             slots.clone(),
             intake::Ends { taken: sender, orders, ender },
         );
-        tokio::spawn(pulling.run(consumers));
-        Self { stream, taken, commands, tally }
+        let pulling = tokio::spawn(pulling.run(consumers));
+        Self { stream, taken, commands, tally, pulling: Some(pulling) }
     }
 
     /// The next delivery, with the place that it takes: free again when the slot is dropped. May
@@ -139,9 +141,9 @@ impl Intake {
         }
     }
 
-    /// No further pull. What was taken and not fetched with [`Intake::next`] is given back before
-    /// this returns. A pull that the server already has can't be taken back: until it expires,
-    /// what still arrives on it is given back at once, in the background.
+    /// No further pull. The server is told to forget those that it has, and what was taken and not
+    /// fetched with [`Intake::next`] is given back, before this returns. So what is given back
+    /// afterwards on the same connection goes to others.
     pub async fn stop(mut self) {
         self.taken.close();
         while let Some(taken) = self.taken.recv().await {
@@ -149,6 +151,11 @@ impl Intake {
             if let Err(error) = delivery.nak(None).await {
                 tracing::warn!(%error, "a delivery could not be given back; its ack wait will do");
             }
+        }
+        if let Some(pulling) = self.pulling.take()
+            && let Err(error) = pulling.await
+        {
+            tracing::error!(%error, "the pulling task broke");
         }
     }
 

@@ -27,7 +27,7 @@ pub(crate) struct Cli {
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Global {
     /// Print data as JSON: one document, or one on each line where it goes on
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Every verb")]
     pub(crate) json: bool,
     /// Where the backbone is: nats://HOST:PORT [env: SINEW_URL]
     #[arg(long, global = true, value_name = "URL", help_heading = "Connection")]
@@ -46,14 +46,14 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "FILE", help_heading = "Connection")]
     pub(crate) context: Option<PathBuf>,
     /// What is logged on stderr: error, warn, info, debug [env: SINEW_LOG]
-    #[arg(long, global = true, value_name = "FILTER", help_heading = "Connection")]
+    #[arg(long, global = true, value_name = "FILTER", help_heading = "Every verb")]
     pub(crate) log: Option<String>,
 }
 
-/// The verbs, in the order in which a newcomer needs them.
+/// The verbs, in the order in which a newcomer needs them. Where a verb has no words here, those of
+/// its arguments are its help.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Start a backbone on this machine, and keep it running
     Up(cmd::up::Args),
     /// Make programs agents, and see who is there
     #[command(subcommand)]
@@ -70,11 +70,8 @@ pub(crate) enum Command {
     /// The streams of the org: what they are to be, and are
     #[command(subcommand)]
     Topology(cmd::topology::Command),
-    /// The contract for programs in other languages: JSON Schemas and an AsyncAPI document
     Schema(cmd::schema::Args),
-    /// Check the installation and the connection, and say how to mend what is wrong
     Doctor(cmd::doctor::Args),
-    /// Watch a team of four agents prepare the release note of a git repository
     Demo(cmd::demo::Args),
     /// Print this reference as Markdown
     #[command(hide = true)]

@@ -38,7 +38,7 @@ pub(crate) const TABLE: [(&str, &str); 12] = [
     (ROLE, "the role to act as"),
     (CONTEXT, "the context file (or its folder) that `sinew up` wrote"),
     (NATS_SERVER, "the nats-server program that `sinew up` runs"),
-    (LOG, "what is logged on stderr: error, warn, info, debug, or a filter as sinew_bus=debug"),
+    (LOG, "what is logged on stderr: error, warn, info, debug"),
     (TASK_ID, "the task on whose behalf a command acts; set for programs by `agent run`"),
     (ATTEMPT, "the attempt of that task; set by `agent run`"),
     (FENCE, "a number that rises with each attempt, for systems outside; set by `agent run`"),

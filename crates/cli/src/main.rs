@@ -7,7 +7,6 @@ mod cmd;
 mod env;
 mod exit;
 mod output;
-mod serve;
 mod signals;
 mod target;
 mod text;

@@ -8,7 +8,7 @@ use futures::{StreamExt as _, stream::SelectAll};
 use serde_json::Value;
 use sinew_model::{
     Band,
-    limits::{PULL_BACK_OFF, PULL_BACK_OFF_LONGEST, PULL_EXPIRES, PULL_GRACE, PULL_HEARTBEAT},
+    limits::{PULL_BACK_OFF, PULL_BACK_OFF_LONGEST, PULL_HEARTBEAT, REQUEST_TIMEOUT},
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -444,27 +444,22 @@ impl Pulling {
         }
     }
 
-    /// After the stop: whatever comes on the pulls that the server still has goes back at once.
+    /// After the stop: the server is told to hand nothing more to the pulls that it still has, and
+    /// what it handed to them before goes back. Else a message that is given back while they are
+    /// open would be handed to this very process, and stay there until its ack wait is over.
     async fn give_back(mut self) {
-        let end = clock::instant() + PULL_EXPIRES + PULL_GRACE;
-        while !self.pulls.is_empty() {
-            let reply = tokio::time::timeout_at(end, self.replies.next()).await;
-            let Ok(Some((id, message))) = reply else { return };
-            let Some(pull) = self.pulls.get_mut(&id) else { continue };
-            if let Some(status) = message.status {
-                let words = message.description.as_deref().unwrap_or_default();
-                if Status::of(status.as_u16(), words) != Status::Heartbeat {
-                    self.pulls.remove(&id);
-                }
-                continue;
+        for replies in self.replies.iter_mut() {
+            if let Err(error) = replies.close().await {
+                tracing::debug!(stream = self.stream, error, "a pull was closed already");
             }
-            pull.left = pull.left.saturating_sub(1);
-            if pull.left == 0 {
-                self.pulls.remove(&id);
-            }
+        }
+        let end = clock::instant() + REQUEST_TIMEOUT;
+        while let Ok(Some((_, message))) = tokio::time::timeout_at(end, self.replies.next()).await {
             let meta = message.reply.as_ref().and_then(|reply| Meta::parse(reply).ok());
-            if let Some(meta) = meta {
-                self.ends.ender.nak(meta.ack, None);
+            if let Some(meta) = meta.filter(|_| message.status.is_none())
+                && let Err(error) = self.bus.nak_on_behalf(&meta.ack).await
+            {
+                tracing::warn!(%error, "a delivery could not be given back; its ack wait will do");
             }
         }
     }

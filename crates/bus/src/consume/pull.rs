@@ -7,13 +7,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::{
-    Stream,
-    stream::{self, AbortHandle, Abortable},
-};
+use futures::Stream;
 use serde_json::json;
 use sinew_model::limits::{PULL_EXPIRES, PULL_GRACE, PULL_HEARTBEAT, PULL_NOW, PULL_SILENCE};
-use tokio::time::Instant;
+use tokio::{sync::oneshot, time::Instant};
 
 use crate::{clock, connect::Bus};
 
@@ -117,8 +114,9 @@ pub(crate) struct Pull {
     over: Instant,
     /// Given up: it no longer counts, but what it brings is as good as any other delivery.
     pub(crate) void: bool,
-    /// Ends the listening when the pull is forgotten, also where nothing comes to wake it.
-    ear: AbortHandle,
+    /// Ends the listening when the pull is forgotten, also where nothing comes to wake it: the
+    /// replies have the other end.
+    _ear: oneshot::Sender<()>,
 }
 
 impl Pull {
@@ -130,11 +128,13 @@ impl Pull {
         (batch, patience): (usize, Patience),
     ) -> Result<(Self, Replies), String> {
         let subscriber = target.ask(bus, batch, patience).await?;
-        let (replies, ear) = stream::abortable(Numbered { id, subscriber });
+        let (ear, forgotten) = oneshot::channel();
+        let replies = Replies { id, subscriber, forgotten };
         let now = clock::instant();
         let over = now + PULL_EXPIRES + PULL_GRACE;
         let consumer = target.consumer;
-        let pull = Self { consumer, patience, left: batch, heard: now, over, void: false, ear };
+        let pull =
+            Self { consumer, patience, left: batch, heard: now, over, void: false, _ear: ear };
         Ok((pull, replies))
     }
 
@@ -156,12 +156,6 @@ impl Pull {
     }
 }
 
-impl Drop for Pull {
-    fn drop(&mut self) {
-        self.ear.abort();
-    }
-}
-
 fn request(batch: usize, patience: Patience) -> Bytes {
     let request = match patience {
         Patience::Now => json!({ "batch": batch, "no_wait": true }),
@@ -179,21 +173,34 @@ pub(crate) fn nanos(span: std::time::Duration) -> u64 {
     u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// What comes back on one pull, until the [`Pull`] is dropped. The server learns of that by the
-/// end of the subscription.
-pub(crate) type Replies = Abortable<Numbered>;
-
-/// Messages with the number of their pull.
+/// What comes back on one pull, each with the number of the pull, until the [`Pull`] is dropped.
+/// The server learns of that by the end of the subscription.
 #[derive(Debug)]
-pub(crate) struct Numbered {
+pub(crate) struct Replies {
     id: u64,
     subscriber: async_nats::Subscriber,
+    /// Ready when the pull is dropped.
+    forgotten: oneshot::Receiver<()>,
 }
 
-impl Stream for Numbered {
+impl Replies {
+    /// Tells the server that nobody listens any more: it hands nothing more to the pull. What has
+    /// come before can still be read, and then the stream ends.
+    ///
+    /// # Errors
+    /// In words, when the connection is closed.
+    pub(crate) async fn close(&mut self) -> Result<(), String> {
+        self.subscriber.drain().await.map_err(|error| error.to_string())
+    }
+}
+
+impl Stream for Replies {
     type Item = (u64, async_nats::Message);
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if Pin::new(&mut self.forgotten).poll(context).is_ready() {
+            return Poll::Ready(None);
+        }
         let id = self.id;
         Pin::new(&mut self.subscriber).poll_next(context).map(|got| got.map(|it| (id, it)))
     }

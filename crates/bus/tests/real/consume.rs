@@ -313,15 +313,26 @@ async fn a_stop_gives_back_what_nobody_fetched_and_what_still_comes() {
     queue.consumer("a", json!({})).await;
     queue.put("a", 0..3).await;
     let slots = Slots::new(5);
-    let intake = queue.open(&slots, &["a"]);
+    let mut intake = queue.open(&slots, &["a"]);
     queue.shows("a", "num_ack_pending", 3).await;
+    let (fetched, slot) = next(&mut intake, SOON).await;
+    let fetched_body = body(&fetched);
     intake.stop().await;
+    drop(slot);
     assert_eq!(slots.free(), 5);
 
-    // The stopped intake's pull is still open in the server: what it gets goes on at once.
+    // The server has forgotten the stopped intake's pulls: what is given back goes to others.
+    fetched.nak(None).await.unwrap();
     let others = Slots::new(1);
     let mut other = queue.open(&others, &["a"]);
-    let mut seen = work_off(&mut other, 3).await;
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        let (delivery, _slot) = next(&mut other, SOON).await;
+        assert_eq!(delivery.delivered(), 2, "it went by way of the stopped intake");
+        seen.push(body(&delivery));
+        delivery.ack().await.unwrap();
+    }
+    assert!(seen.contains(&fetched_body));
     for more in 3..8 {
         queue.put("a", [more]).await;
         let (delivery, _slot) = next(&mut other, SOON).await;

@@ -8,9 +8,7 @@ use crate::{args::Global, exit::Code, output::Out};
 /// Make programs agents, and see who is there.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
-    /// Make any program an agent: it is started once for each task of a role
     Run(run::Args),
-    /// Show who is alive, idle, busy, asleep or stale, and what they hold
     List(list::Args),
 }
 

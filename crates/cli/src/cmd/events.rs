@@ -22,9 +22,7 @@ const WIDE: usize = 100;
 /// Tell the org what was done, and hear it.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
-    /// Tell the org that something was done
     Emit(EmitArgs),
-    /// Print events as they come
     Tail(TailArgs),
 }
 

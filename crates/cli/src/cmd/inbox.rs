@@ -14,12 +14,13 @@ const WIDE: usize = 100;
 /// Read what was sent to a role.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
-    /// Print the messages of a role's inbox, the oldest first
     Read(Args),
 }
 
-/// Print the messages of a role's inbox, the oldest first: direct messages, and reports about the
-/// tasks that the role delegated.
+/// Print the messages of a role's inbox, the oldest first.
+///
+/// These are direct messages, and reports about the tasks that the role delegated. Reading takes
+/// nothing away.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_long_help = "Examples:
   sinew inbox read

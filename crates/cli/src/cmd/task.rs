@@ -15,15 +15,10 @@ use crate::{args::Global, exit::Code, output::Out};
 /// Delegate tasks, and see what becomes of them.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
-    /// Give a role something to do
     Delegate(delegate::Args),
-    /// List tasks, the newest first
     List(list::Args),
-    /// Show the whole life of a task
     Show(show::Args),
-    /// Follow a task until it ends
     Watch(watch::Args),
-    /// Call a task off
     Cancel(cancel::Args),
 }
 

@@ -16,7 +16,6 @@ pub(crate) enum Command {
     Show(Args),
     /// Say what is missing and what differs; ends with 1 if something is or does
     Plan(Args),
-    /// Make what is missing and mend what differs; ends with 1 if something is left
     Apply(ApplyArgs),
 }
 
@@ -31,8 +30,9 @@ pub(crate) struct Args {
     file: Option<PathBuf>,
 }
 
-/// Make what is missing, and mend what differs. No stream is deleted, and no message either,
-/// unless you say so.
+/// Make what is missing, and mend what differs; ends with 1 if something is left.
+///
+/// No stream is deleted, and no message either, unless you say so.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_long_help = "Example:
   sinew topology apply --file topology.toml")]

@@ -11,9 +11,10 @@ use serde_json::json;
 use sinew_bus::{Bus, Topology, ensure::Consent};
 use sinew_model::{OrgId, Root};
 use sinew_server::{
-    Engine,
+    Engine, Settings,
     context::Context,
     engine::{Config, Durability, State, find},
+    serve,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -23,7 +24,6 @@ use crate::{
     env,
     exit::{Code, Fault},
     output::Out,
-    serve::{Settings, serve},
     signals,
     target::DATA_DIR,
     view,
@@ -137,9 +137,9 @@ async fn with_engine(
         let bus = Bus::connect(context.bus_config()).await?;
         let topology = prepare(&bus, args.topology.as_deref(), out).await?;
         announce(&context, out)?;
-        let settings = Settings { topology, views: view::path_in(&context.data_dir) };
+        let settings = Settings::new(topology, view::path_in(&context.data_dir));
         tokio::select! {
-            served = serve(bus, settings, stop.clone()) => served,
+            served = serve(bus, settings, stop.clone()) => Ok(served?),
             () = watch(&engine, out) => Ok(()),
         }
     };
@@ -223,7 +223,7 @@ async fn beside(
         env::ORG
     );
     out.either(&ready, text)?;
-    let settings = Settings { topology, views: view::path_in(&args.data_dir) };
+    let settings = Settings::new(topology, view::path_in(&args.data_dir));
     serve(bus, settings, stop).await?;
     Ok(Code::Done)
 }

@@ -1,6 +1,11 @@
 //! The real `sinew` against the real nats-server, as a person runs it: each test has a folder and a
 //! backbone of its own.
-#![expect(clippy::unwrap_used, reason = "helpers of tests: what fails here must end the test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests: what fails here must end the test"
+)]
 
 mod agent;
 mod demo;

@@ -22,9 +22,9 @@ use crate::{
     text::given_span,
 };
 
-/// Make any program an agent: it is started once for each task of a role.
+/// Make any program an agent.
 ///
-/// The program gets the task as one JSON document on stdin. A line that it prints on stdout which
+/// It is started once for each task of a role. The program gets the task as one JSON document on stdin. A line that it prints on stdout which
 /// is a JSON object with the one key `progress`, `event`, `result` or `blocked` is that; all other
 /// lines are the text of its result. Exit code 0 completes the task, 75 asks for another try
 /// later, and anything else fails the attempt, with the end of stderr as the cause. When the task

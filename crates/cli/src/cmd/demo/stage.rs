@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use rustix::process::{Pid, Signal, kill_process};
 use sinew_bus::{Bus, Topology, ensure::Consent};
 use sinew_model::{Band, stream::AGENT_TASKS};
-use sinew_server::{Engine, context::Context};
+use sinew_server::{Engine, ServeError, Settings, context::Context, serve};
 use tempfile::TempDir;
 use tokio::{
     process::{Child, Command},
@@ -20,12 +20,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::repository::Repository;
-use crate::{
-    cmd::up,
-    env,
-    serve::{Settings, serve},
-    text, view,
-};
+use crate::{cmd::up, env, text, view};
 
 /// The agents: who each is, what runs it, and the program itself.
 const TEAM: [(&str, &str, &str, &str); 4] = [
@@ -43,7 +38,7 @@ pub(super) struct Stage {
     agents: BTreeMap<String, Child>,
     engine: Engine,
     bus: Bus,
-    serving: JoinHandle<anyhow::Result<()>>,
+    serving: JoinHandle<Result<(), ServeError>>,
     stop: CancellationToken,
     /// The working folder of the agents.
     place: PathBuf,
@@ -73,7 +68,7 @@ impl Stage {
         let plan = topology.plan(&bus).await?;
         topology.apply(&bus, &plan, Consent::KeepMessages).await?;
         let stop = CancellationToken::new();
-        let settings = Settings { topology, views: view::path_in(&data_dir) };
+        let settings = Settings::new(topology, view::path_in(&data_dir));
         let serving = tokio::spawn(serve(bus.clone(), settings, stop.clone()));
         let (agents, place) = (BTreeMap::new(), repository.top.clone());
         Ok(Self { agents, engine, bus, serving, stop, place, folder })
@@ -174,7 +169,10 @@ impl Stage {
         stop.cancel();
         match serving.await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!("the controllers ended with an error: {error:#}"),
+            Ok(Err(error)) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, "the controllers ended with an error");
+            }
             Err(error) => tracing::warn!(%error, "the controllers broke"),
         }
         drop(bus);

@@ -5,9 +5,9 @@ use sinew_agent::Client;
 
 use crate::{args::Global, exit::Code, output::Out, target::Target, view};
 
-/// Call a task off: nothing more of it is started, and a running attempt is told to stop.
+/// Call a task off.
 ///
-/// A task that has ended is left as it is, and the command ends with 4.
+/// Nothing more of it is started, and a running attempt is told to stop. A task that has ended is left as it is, and the command ends with 4.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_long_help = "Example:
   sinew task cancel 01983f --reason \"no longer needed\"")]

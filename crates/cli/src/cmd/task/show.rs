@@ -13,7 +13,9 @@ use crate::{
     text, view,
 };
 
-/// Show the whole life of a task: every entry of its log, with the time since it was created.
+/// Show the whole life of a task.
+///
+/// Prints every entry of its log, with the time since the task was created, and then its result.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_long_help = "Example:
   sinew task show 01983f")]

@@ -5,9 +5,9 @@ use sinew_agent::Client;
 use super::print::{after, describe};
 use crate::{args::Global, exit::Code, output::Out, target::Target, view};
 
-/// Follow a task until it ends: every entry of its log so far, then each new one.
+/// Follow a task until it ends.
 ///
-/// Ends with 1 if the task does not complete.
+/// Prints every entry of its log so far, then each new one. Ends with 1 if the task does not complete.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_long_help = "Example:
   sinew task watch 01983f")]
