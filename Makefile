@@ -1,6 +1,6 @@
 # The verbs of the project. What is longer than a line or two is a script in tools/.
 .DEFAULT_GOAL := help
-.PHONY: help setup test check doc clean
+.PHONY: help setup test check bench doc clean
 
 help: ## Show these verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s  %s\n", $$1, $$2 }' Makefile
@@ -13,6 +13,9 @@ test: setup ## Run the whole suite against the real nats-server
 
 check: ## Check formatting, lints, documentation, rules of the house
 	@tools/check
+
+bench: setup ## Measure, side by side with a bare NATS client; options in BENCH
+	cargo run --release -p sinew -- bench $(BENCH)
 
 doc: ## Build the documentation of the crates
 	cargo doc --no-deps --workspace
