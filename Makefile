@@ -1,7 +1,7 @@
 # The verbs of the project. What is longer than a line or two is a script in tools/.
 REPO ?= .
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check doc clean
+.PHONY: help setup demo test check bench doc clean
 
 help: ## Show these verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s  %s\n", $$1, $$2 }' Makefile
@@ -17,6 +17,9 @@ test: setup ## Run the whole suite against the real nats-server
 
 check: ## Check formatting, lints, documentation, rules of the house
 	@tools/check
+
+bench: setup ## Measure, side by side with a bare NATS client; options in BENCH
+	cargo run --release -p sinew -- bench $(BENCH)
 
 doc: ## Build the documentation of the crates
 	cargo doc --no-deps --workspace

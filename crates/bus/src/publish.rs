@@ -1,12 +1,14 @@
 //! Publishing with group commit. Callers that publish to one stream at the same time share one
-//! atomic batch, hence one fsync; nobody waits for company, and everybody gets an answer of their
-//! own. What has an id is repeated under that id until its outcome is known.
+//! atomic batch, hence one fsync, where that is faster than each for itself; nobody waits for
+//! company, and everybody gets an answer of their own. What has an id is repeated under that id until its outcome is known.
 //!
 //! Nothing here writes to a task's log, but for the one guarded append in [`append`].
 //!
 //! Read it in this order: this file is what callers see; `committer` coalesces and repeats; `send`
-//! carries one group to the server; [`service`] does all of it for other processes.
+//! carries one group to the server, as a batch or not, as `choice` says; [`service`] does all of it
+//! for other processes.
 
+mod choice;
 mod committer;
 mod message;
 mod refusal;

@@ -73,6 +73,7 @@ pub(crate) enum Command {
     Schema(cmd::schema::Args),
     Doctor(cmd::doctor::Args),
     Demo(cmd::demo::Args),
+    Bench(cmd::bench::Args),
     /// Print this reference as Markdown
     #[command(hide = true)]
     Reference,

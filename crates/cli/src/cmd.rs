@@ -1,6 +1,7 @@
 //! The verbs, one file each, and which of them was asked for.
 
 pub(crate) mod agent;
+pub(crate) mod bench;
 pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod events;
@@ -36,6 +37,7 @@ pub(crate) async fn run(cli: Cli, out: Out) -> anyhow::Result<Code> {
         Command::Schema(args) => schema::run(&args, out),
         Command::Doctor(args) => doctor::run(&args, &global, out).await,
         Command::Demo(args) => demo::run(args, out).await,
+        Command::Bench(args) => bench::command(&args, out).await,
         Command::Reference => reference::run(out),
     }
 }

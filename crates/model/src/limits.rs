@@ -205,6 +205,10 @@ pub const PUBLISH_AGAIN_LONGEST: Duration = Duration::from_millis(500);
 /// Batches (or single publishes) that one committer has on their way at a time.
 pub const COMMITS_AT_ONCE: usize = 1;
 
+/// How much longer, at least, the faster way of sending a group is used than the other one is
+/// tried: what the other one costs is looked up again, and takes less than two per cent of the time.
+pub const OTHER_WAY_EVERY: u32 = 64;
+
 /// Parts into which a refused batch is divided, since the server does not say which member it
 /// refused. A part that is refused as well is sent message by message, so nobody waits for more
 /// than three answers.

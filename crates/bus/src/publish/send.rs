@@ -18,6 +18,7 @@ use tokio::{sync::watch, time::Instant};
 
 use super::{
     Accepted,
+    choice::{Costs, Way},
     committer::Order,
     message::Message,
     refusal::{self, Refusal},
@@ -93,6 +94,7 @@ pub(crate) struct Link {
     batches_refused_on: AtomicU64,
     /// Until when no committer of another process is looked for.
     service_absent_until: Mutex<Option<Instant>>,
+    costs: Costs,
 }
 
 impl Link {
@@ -111,6 +113,7 @@ impl Link {
             counters,
             batches_refused_on: AtomicU64::new(0),
             service_absent_until: Mutex::new(None),
+            costs: Costs::default(),
         }
     }
 
@@ -164,11 +167,25 @@ impl Link {
         if orders.len() < 2 || !self.takes_batches() {
             return self.singles(orders, patience).await;
         }
-        let end = self.batch(orders, patience).await;
-        match end.blames_a_member() {
-            Some(fault) => self.divide(orders, fault, patience).await,
-            None => verdicts(&end, orders.len()),
+        let way = self.costs.choose(orders.len());
+        let since = clock::instant();
+        let verdicts = match way {
+            Way::Singles => self.singles(orders, patience).await,
+            Way::Batch => {
+                let end = self.batch(orders, patience).await;
+                match end.blames_a_member() {
+                    Some(fault) => self.divide(orders, fault, patience).await,
+                    None => verdicts(&end, orders.len()),
+                }
+            }
+        };
+        // What a division costs belongs to the batch. A lost answer says nothing about either way.
+        let is_answered =
+            |verdict: &Verdict| matches!(verdict, Verdict::Stored(_) | Verdict::Refused(_));
+        if verdicts.iter().all(is_answered) {
+            self.costs.learn(way, orders.len(), since.elapsed());
         }
+        verdicts
     }
 
     /// Sends the parts of a refused batch as batches, and those parts that are refused again

@@ -100,14 +100,25 @@ pub(crate) async fn engine_config(
     org: OrgId,
     nats_server: Option<&Path>,
 ) -> anyhow::Result<Config> {
+    let (binary, guard) = self::nats_server(nats_server).await?;
+    let mut config = Config::new(data_dir, org, binary);
+    config.guard = Some(guard);
+    Ok(config)
+}
+
+/// The nats-server to run, and the words that tie it to this process.
+///
+/// # Errors
+/// When there is none.
+pub(crate) async fn nats_server(
+    explicit: Option<&Path>,
+) -> anyhow::Result<(PathBuf, Vec<OsString>)> {
     let this = std::env::current_exe().context("this program does not know where it is")?;
     let near: Vec<PathBuf> =
         std::env::current_dir().ok().into_iter().chain([this.clone()]).collect();
     let given = env::path(env::NATS_SERVER).map(OsString::from);
-    let binary = find(nats_server, given, env::search_path(), &near).await?;
-    let mut config = Config::new(data_dir, org, binary);
-    config.guard = Some(vec![this.into(), OsString::from(GUARD)]);
-    Ok(config)
+    let binary = find(explicit, given, env::search_path(), &near).await?;
+    Ok((binary, vec![this.into(), OsString::from(GUARD)]))
 }
 
 /// The topology of a file, or the standard one.

@@ -28,7 +28,7 @@ async fn writers_on_a_cluster_make_chains_and_a_leaders_crash_loses_nothing() {
     }
     wait::until("a part to be stored", LATE, || async {
         let stats = bus.publish_stats();
-        if stats.batched > 100 { Ok(()) } else { Err(format!("{stats:?}")) }
+        if stats.singles + stats.batched > 100 { Ok(()) } else { Err(format!("{stats:?}")) }
     })
     .await;
     let leader = cluster.stream_leader(EVENTS).unwrap();
