@@ -116,7 +116,12 @@ impl Client {
             Some(acting) => {
                 let task = acting.log.lock().await.id().clone();
                 let number = acting.events.fetch_add(1, Ordering::Relaxed);
-                let id = format!("{task}:event:{number}");
+                // Another process would count from 0 as well, and one of the two would be dropped.
+                let id = if acting.hosted {
+                    format!("{task}:event:{number}")
+                } else {
+                    format!("{task}:event:{}", clock::unique())
+                };
                 (Some(task), id)
             }
             None => (None, clock::unique()),
