@@ -45,6 +45,8 @@ pub(crate) struct Acting {
     /// The attempt's own view of its task; the runtime that hosts the attempt holds it too.
     pub(crate) log: Arc<Mutex<TaskLog>>,
     pub(crate) attempt: u32,
+    /// Whether it is in the process that hosts the attempt, and so sees all of its calls.
+    pub(crate) hosted: bool,
     /// Numbers the calls that come without a key, in the order in which they are made.
     pub(crate) calls: AtomicU32,
     /// Numbers its events.
@@ -52,8 +54,8 @@ pub(crate) struct Acting {
 }
 
 impl Acting {
-    pub(crate) fn new(log: Arc<Mutex<TaskLog>>, attempt: u32) -> Self {
-        Self { log, attempt, calls: AtomicU32::new(0), events: AtomicU32::new(0) }
+    pub(crate) fn new(log: Arc<Mutex<TaskLog>>, attempt: u32, hosted: bool) -> Self {
+        Self { log, attempt, hosted, calls: AtomicU32::new(0), events: AtomicU32::new(0) }
     }
 }
 
@@ -141,7 +143,8 @@ impl Client {
     }
 
     /// A client that acts for a running attempt of `task`, from another process than the one that
-    /// hosts it.
+    /// hosts it. It can't count the calls of the attempt, so a delegation without a key is known
+    /// by its work: the same work is delegated once.
     ///
     /// # Errors
     /// When the task's log can't be read, or there is no such task.
@@ -156,7 +159,7 @@ impl Client {
         if log.state().is_none() {
             return Err(FollowError::NoTask { id: task });
         }
-        let acting = Acting::new(Arc::new(Mutex::new(log)), attempt);
+        let acting = Acting::new(Arc::new(Mutex::new(log)), attempt, false);
         Ok(Self { bus, by, acting: Some(Arc::new(acting)) })
     }
 
@@ -195,14 +198,15 @@ impl Client {
     /// Records in the log of the task on whose behalf it is made what is about to be delegated.
     /// What an earlier attempt recorded under the same key stands.
     async fn record(&self, acting: &Acting, what: Delegation) -> Result<Assignment, DelegateError> {
+        let mut log = acting.log.lock().await;
         let key = match &what.key {
             Some(key) if key.is_empty() || key.len() > EFFECT_KEY_BYTES => {
                 return Err(DelegateError::Key);
             }
             Some(key) => key.clone(),
-            None => format!("#{}", acting.calls.fetch_add(1, Ordering::Relaxed)),
+            None if acting.hosted => format!("#{}", acting.calls.fetch_add(1, Ordering::Relaxed)),
+            None => format!("={}", TaskId::of_effect(log.id(), &what.work())),
         };
-        let mut log = acting.log.lock().await;
         let depth = log.state().and_then(|state| Some(state.assignment.as_ref()?.depth));
         let parent = Some((log.id().clone(), depth.unwrap_or_default()));
         let by = Delegator { role: self.by.role.clone(), parent };

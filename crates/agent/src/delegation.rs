@@ -80,6 +80,12 @@ impl Delegation {
         self
     }
 
+    /// What is asked for, as a text that is the same for the same work.
+    pub(crate) fn work(&self) -> String {
+        let Self { role, title, input, id, priority, max_attempts, .. } = self;
+        serde_json::json!([role, title, input, id, priority, max_attempts]).to_string()
+    }
+
     /// The assignment of it.
     pub(crate) fn assignment(&self, id: TaskId, org: OrgId, by: &Delegator) -> Assignment {
         Assignment {

@@ -112,7 +112,7 @@ async fn run<H: Handler>(
     let log = Arc::new(Mutex::new(log));
     let stop = CancellationToken::new();
     let (sender, progress) = watch::channel(None);
-    let acting = Acting::new(Arc::clone(&log), start.attempt);
+    let acting = Acting::new(Arc::clone(&log), start.attempt, true);
     let client = Client::for_attempt(host.bus.clone(), host.by.clone(), acting);
     let context =
         Context::new(Arc::new(assignment), (start.attempt, fence), client, stop.clone(), sender);

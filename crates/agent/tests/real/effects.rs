@@ -1,7 +1,7 @@
 //! What a handler does through Sinew happens once, however often the handler is tried.
 
 use serde_json::json;
-use sinew_agent::{Client, Context, DelegateError, Delegation, Failure};
+use sinew_agent::{Client, Context, DelegateError, Delegation, Emission, Failure};
 use sinew_model::{
     Assignment, TaskId, Transition,
     limits::TREE_DEPTH,
@@ -171,6 +171,29 @@ async fn an_attempt_that_lost_its_task_delegates_nothing() {
     let refused = first.delegate(Delegation::new(role("coder"), "Late").key("late")).await;
     assert!(matches!(refused, Err(DelegateError::Parent(_))), "{refused:?}");
     assert_eq!(children(&backbone, "coder").await.len(), 1);
+    gate.open();
+    runtime.stop().await;
+}
+
+#[tokio::test]
+async fn commands_that_act_for_one_attempt_do_not_take_each_others_work_for_their_own() {
+    let backbone = Backbone::start().await;
+    let ceo = backbone.client("ceo");
+    let id = ceo.delegate(Delegation::new(role("cto"), "Parent")).await.unwrap().id;
+    let gate = Gate::shut();
+    let runtime = backbone.run(backbone.settings("cto"), gate.handler()).await;
+    backbone.until_count(&id, Transition::Started, 1).await;
+    // Each command is a process of its own, and so a client of its own.
+    for title in ["One", "Two", "One"] {
+        let client = Client::acting(backbone.bus.clone(), role("cto"), id.clone(), 1);
+        let client = client.await.unwrap();
+        client.delegate(Delegation::new(role("coder"), title)).await.unwrap();
+        client.emit(Emission::new("file.write")).await.unwrap();
+    }
+    let found = children(&backbone, "coder").await;
+    let titles: Vec<&str> = found.iter().map(|it| it.title.as_str()).collect();
+    assert_eq!(titles, ["One", "Two"]);
+    assert_eq!(backbone.bus.stream_state("ORG_EVENTS").await.unwrap().messages, 3);
     gate.open();
     runtime.stop().await;
 }

@@ -163,3 +163,28 @@ async fn what_does_not_end_within_the_drain_is_released_for_the_next_at_once() {
     }
     next.stop().await;
 }
+
+#[tokio::test]
+async fn a_runtime_that_stopped_swallows_nothing_that_comes_after() {
+    let backbone = Backbone::start().await;
+    let ceo = backbone.client("ceo");
+    for round in 0..25 {
+        let runtime = backbone.run(backbone.settings("cto"), echo).await;
+        let id = ceo.delegate(Delegation::new(role("cto"), "Before")).await.unwrap().id;
+        backbone.until_count(&id, Transition::Completed, 1).await;
+        runtime.stop().await;
+        // The server still has the pulls of the one that stopped, and hands them these.
+        for _ in 0..5 {
+            ceo.delegate(Delegation::new(role("cto"), "After")).await.unwrap();
+        }
+        let next = backbone.run(backbone.settings("cto"), echo).await;
+        wait::until("all to end", Duration::from_secs(20), async || {
+            match backbone.queued().await {
+                0 => Ok(()),
+                left => Err(format!("{left} are left in round {round}")),
+            }
+        })
+        .await;
+        next.stop().await;
+    }
+}

@@ -23,6 +23,7 @@ const VERBS: [&[&str]; 19] = [
     &["schema"],
     &["doctor"],
     &["demo"],
+    &["bench"],
 ];
 
 #[test]

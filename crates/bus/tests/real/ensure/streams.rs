@@ -1,5 +1,7 @@
 //! Every stream of the catalogue is made, and a second time nothing happens.
 
+use std::time::Duration;
+
 use futures::StreamExt as _;
 use serde_json::{Value, json};
 use sinew_bus::{
@@ -7,7 +9,7 @@ use sinew_bus::{
     ensure::{Consent, Ensured, Outcome, StreamState},
 };
 use sinew_model::stream::{AGENT_TASKS, MEETINGS, TASK_LOG, TASK_SCHEDULES};
-use sinew_testkit::{NatsCluster, NatsServer};
+use sinew_testkit::{NatsCluster, NatsServer, wait};
 
 use super::{bare, bus, info, make, publish, value};
 
@@ -160,5 +162,14 @@ async fn three_copies_are_kept_although_one_server_of_the_cluster_is_away() {
     let bus = bus(&cluster.node((away + 1) % 3).url()).await;
     let ensured = Topology::standard(&bus).ensure_stream(&bus, MEETINGS).await.unwrap();
     assert_eq!(ensured, Ensured::Created);
-    assert_eq!(info(&bus, MEETINGS).await["config"]["num_replicas"], 3);
+    // Two of three servers may need an election before the stream has a leader that answers.
+    wait::until("the stream to have a leader", Duration::from_secs(60), async || {
+        let info: Value = bus
+            .api(&format!("STREAM.INFO.{MEETINGS}"), &Value::Null)
+            .await
+            .map_err(|error| error.to_string())?;
+        assert_eq!(info["config"]["num_replicas"], 3);
+        Ok(())
+    })
+    .await;
 }
