@@ -126,18 +126,15 @@ impl Client {
         let (task_id, id) = match &self.acting {
             Some(acting) => {
                 let task = acting.log.lock().await.id().clone();
-<<<<<<< HEAD
                 let number = || acting.events.fetch_add(1, Ordering::Relaxed).to_string();
-                let id = format!("{task}:event:{}", what.key.unwrap_or_else(number));
-=======
-                let number = acting.events.fetch_add(1, Ordering::Relaxed);
-                // Another process would count from 0 as well, and one of the two would be dropped.
-                let id = if acting.hosted {
-                    format!("{task}:event:{number}")
-                } else {
-                    format!("{task}:event:{}", clock::unique())
+                let word = match what.key {
+                    Some(key) => key,
+                    None if acting.hosted => number(),
+                    // Another process would count from 0 as well, and one of the two would be
+                    // dropped.
+                    None => clock::unique(),
                 };
->>>>>>> atests
+                let id = format!("{task}:event:{word}");
                 (Some(task), id)
             }
             None => (None, clock::unique()),
