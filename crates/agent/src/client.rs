@@ -88,6 +88,12 @@ pub enum DelegateError {
     /// The queue is full: nothing was delegated. Try again when the role has caught up.
     #[error("the queue is full")]
     QueueFull(#[source] PublishError),
+    /// There are too many schedules: nothing was delegated. Try again when some have fired.
+    #[error("there are {stored} schedules already")]
+    SchedulesFull {
+        /// How many there are.
+        stored: u64,
+    },
     /// It is not known whether the task was delegated. Delegate it again under the same id: it
     /// will exist once.
     #[error("it is not known whether task {id} was delegated")]
@@ -402,6 +408,7 @@ fn refused(error: EnqueueError, id: &TaskId) -> DelegateError {
             DelegateError::Unreadable(HistoryError::Request { task: id.clone(), source })
         }
         EnqueueError::Execute(error) => DelegateError::Parent(error),
+        EnqueueError::SchedulesFull { stored } => DelegateError::SchedulesFull { stored },
         EnqueueError::NoAssignment => DelegateError::IdReused { id: id.clone() },
         EnqueueError::Publish(error) => match error {
             PublishError::Full { .. } => DelegateError::QueueFull(error),

@@ -5,7 +5,7 @@
 use sinew_bus::{Bus, ExecuteError, Outgoing, PublishError, RequestError, TaskLog, clock};
 use sinew_model::{
     Assignment, Time, header,
-    limits::{self, EPOCHS},
+    limits::{self, EPOCHS, SCHEDULES_TAKEN},
     stream::{AGENT_TASKS, TASK_SCHEDULES},
     task::{AssignmentError, Command, EnqueueReason, Refusal},
 };
@@ -23,6 +23,13 @@ pub enum EnqueueError {
     /// The queue did not take it.
     #[error("the queue did not take the task")]
     Publish(#[from] PublishError),
+    /// There are nearly as many schedules as their stream holds; one more might push an older one
+    /// out. Try again when some have fired.
+    #[error("there are {stored} schedules, and no more than {SCHEDULES_TAKEN} are taken")]
+    SchedulesFull {
+        /// How many there are.
+        stored: u64,
+    },
     /// The queue could not be read.
     #[error("the queue could not be read")]
     Read(#[from] RequestError),
@@ -37,7 +44,11 @@ impl EnqueueError {
     pub const fn refusal(&self) -> Option<&Refusal> {
         match self {
             Self::Execute(error) => error.refusal(),
-            Self::NoAssignment | Self::Assignment(_) | Self::Publish(_) | Self::Read(_) => None,
+            Self::NoAssignment
+            | Self::Assignment(_)
+            | Self::Publish(_)
+            | Self::SchedulesFull { .. }
+            | Self::Read(_) => None,
         }
     }
 }
@@ -64,6 +75,10 @@ pub(crate) async fn place(
     let (role, band) = (&assignment.role, assignment.priority);
     let subjects = bus.subjects();
     if let Some(at) = not_before.filter(|at| *at > clock::now()) {
+        let stored = bus.stream_state(TASK_SCHEDULES).await?.messages;
+        if stored >= SCHEDULES_TAKEN {
+            return Err(EnqueueError::SchedulesFull { stored });
+        }
         let out = Outgoing::new(TASK_SCHEDULES, subjects.schedule(&assignment.task_id), body)
             .id(id)
             .header(header::EPOCH, epoch.to_string())

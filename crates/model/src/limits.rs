@@ -136,6 +136,11 @@ pub const DEDUP_WINDOW: Duration = Duration::from_secs(60);
 /// who schedules must stop well below it.
 pub const SCHEDULES_STORED: i64 = 100_000;
 
+/// Schedules above which no further one is taken: the engine drops the oldest of a full stream of
+/// schedules and knows no other way, so it must never get full. Four fifths leave room for those
+/// that several processes put down at once.
+pub const SCHEDULES_TAKEN: u64 = 80_000;
+
 /// Largest scheduled message, headers included, in bytes. When it has fired it gets a header that
 /// tells where it came from, and must then still fit into the queue: one that did not would stop
 /// all that come after it.
