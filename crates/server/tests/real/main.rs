@@ -1,5 +1,10 @@
 //! Shows against the real nats-server that what runs beside the agents does what it says.
-#![expect(clippy::expect_used, clippy::panic, reason = "a test ends with a message")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test ends with a message"
+)]
 
 mod engine;
 mod sweep;
