@@ -188,7 +188,7 @@ fn announce(context: &Context, out: Out) -> anyhow::Result<()> {
            durable  {durability}\n\
          next, in another terminal:\n  \
            sinew agent run --role cto -- wc -w\n  \
-           sinew task delegate cto \"Count these words\" --input '\"one two three\"' --wait",
+           sinew task delegate cto \"Count these words\" --wait",
         data_dir.display()
     );
     out.either(&ready, text)
