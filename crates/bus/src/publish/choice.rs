@@ -77,18 +77,19 @@ impl Class {
             (Some(_), Some(_)) => Some(Way::Singles),
             _ => None,
         };
-        if better == Some(way) {
-            self.since_other += each;
-        } else {
-            self.since_other = Duration::ZERO;
-        }
         let known = match way {
             Way::Batch => &mut self.batch,
             Way::Singles => &mut self.singles,
         };
         // One that was held up by something else says little.
         let old = known.unwrap_or(each);
-        *known = Some((old * 3 + each.min(old * 4)) / 4);
+        let each = each.min(old * 4);
+        *known = Some((old * 3 + each) / 4);
+        if better == Some(way) {
+            self.since_other += each;
+        } else {
+            self.since_other = Duration::ZERO;
+        }
     }
 }
 
