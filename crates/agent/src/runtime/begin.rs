@@ -1,11 +1,13 @@
 //! From a delivery in hand to a begun attempt, or to the reason why none begins. What an earlier
 //! writer left unsaid (a `created`, an epoch) is said here first.
 
+use std::time::Duration;
+
 use base64::Engine as _;
-use sinew_bus::{Delivery, ExecuteError, TaskLog};
+use sinew_bus::{Delivery, ExecuteError, TaskLog, clock};
 use sinew_model::{
     Assignment, TaskId, Time, header,
-    limits::{DEAD_BYTES, START_STEPS},
+    limits::{CREATED_GRACE, CREATED_LOOK_FIRST, DEAD_BYTES, START_STEPS},
     task::{Change, Command, DeadCause, EnqueueReason, Refusal, Start},
 };
 
@@ -78,8 +80,7 @@ async fn start(
     assignment: Assignment,
     epoch: u32,
 ) -> Result<Begin, ExecuteError> {
-    let id = assignment.task_id.clone();
-    let mut log = TaskLog::read(&host.bus, id, host.by.clone()).await?;
+    let mut log = look(host, delivery, assignment.task_id.clone()).await?;
     let queue_seq = Some(delivery.queue_seq());
     if log.state().is_none() {
         let create = Command::Create { assignment: Box::new(assignment), queue_seq };
@@ -112,6 +113,28 @@ async fn start(
         }
     }
     Ok(Begin::Again("the task moved on each time it was about to start".to_owned()))
+}
+
+/// Reads the task's log. The delegator writes `created` in the moment in which the delivery is on
+/// its way; two who write it at once cost a refused append, and the batch that it was in. So the
+/// delegator of a fresh assignment gets a little time, and then it is done here.
+async fn look(host: &Host, delivery: &Delivery, id: TaskId) -> Result<TaskLog, ExecuteError> {
+    let mut log = TaskLog::read(&host.bus, id, host.by.clone()).await?;
+    // The first look again is at once: asking is a wait of its own.
+    let mut wait = Duration::ZERO;
+    // The clocks of server and worker may differ, so the waits are bounded too.
+    while log.state().is_none()
+        && delivery.delivered() == 1
+        && clock::now().since(delivery.stored()) < CREATED_GRACE
+        && wait < CREATED_GRACE
+    {
+        if !wait.is_zero() {
+            clock::pause(wait).await;
+        }
+        wait = CREATED_LOOK_FIRST.max(wait * 2);
+        log.refresh().await?;
+    }
+    Ok(log)
 }
 
 enum Healed {
