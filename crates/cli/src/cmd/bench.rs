@@ -34,7 +34,7 @@ use place::Place;
 /// What to measure, and for how long.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Measure shortly (about half a minute): the figures show the order of magnitude only.
+    /// Measure shortly (a minute or two): the figures show the order of magnitude only.
     #[arg(long)]
     quick: bool,
     /// Rounds of which the medians are reported [default: 5; 3 with --quick].
