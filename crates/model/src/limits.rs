@@ -207,8 +207,16 @@ pub const PUBLISH_AGAIN_FIRST: Duration = Duration::from_millis(20);
 /// Longest time between two repetitions of a publish, well below the seconds of an election.
 pub const PUBLISH_AGAIN_LONGEST: Duration = Duration::from_millis(500);
 
-/// Batches (or single publishes) that one committer has on their way at a time.
-pub const COMMITS_AT_ONCE: usize = 1;
+/// Groups of messages that one committer has on their way at a time, where the next one goes
+/// message by message: one is answered while the next is sent.
+pub const GROUPS_AT_ONCE: usize = 2;
+
+/// The same where the next one goes as a batch: while one is on its way the next one grows.
+pub const BATCHES_AT_ONCE: usize = 1;
+
+/// A pull is opened when one of so many places of an instance is free and not asked for, or when
+/// none is asked for: fewer and larger pulls for an instance with many places.
+pub const PULL_SHARES: usize = 8;
 
 /// How much longer, at least, the faster way of sending a group is used than the other one is
 /// tried: what the other one costs is looked up again, and takes less than two per cent of the time.

@@ -8,7 +8,7 @@ use futures::{StreamExt as _, stream::SelectAll};
 use serde_json::Value;
 use sinew_model::{
     Band,
-    limits::{PULL_BACK_OFF, PULL_BACK_OFF_LONGEST, PULL_HEARTBEAT, REQUEST_TIMEOUT},
+    limits::{PULL_BACK_OFF, PULL_BACK_OFF_LONGEST, PULL_HEARTBEAT, PULL_SHARES, REQUEST_TIMEOUT},
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -269,9 +269,11 @@ impl Pulling {
 
     async fn ask_waiting(&mut self, consumer: usize, idle: usize) {
         let Some(source) = self.sources.get(consumer) else { return };
-        let batch = idle.saturating_sub(self.waiting(consumer)).min(source.most);
-        if batch > 0 {
-            self.pull(consumer, batch, Patience::Waiting).await;
+        let waiting = self.waiting(consumer);
+        let lacking = idle.saturating_sub(waiting);
+        let is_worth_it = waiting == 0 || lacking * PULL_SHARES >= self.slots.total();
+        if lacking > 0 && is_worth_it {
+            self.pull(consumer, lacking.min(source.most), Patience::Waiting).await;
         }
     }
 

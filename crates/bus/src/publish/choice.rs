@@ -81,8 +81,8 @@ impl Class {
             Way::Batch => &mut self.batch,
             Way::Singles => &mut self.singles,
         };
-        let old = known.unwrap_or(each);
         // One that was held up by something else says little.
+        let old = known.unwrap_or(each);
         let each = each.min(old * 4);
         *known = Some((old * 3 + each) / 4);
         if better == Some(way) {

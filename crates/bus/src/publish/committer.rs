@@ -227,7 +227,7 @@ impl Committer {
 
     async fn run(mut self) {
         loop {
-            let is_free = self.first_tries.len() < limits::COMMITS_AT_ONCE;
+            let is_free = self.first_tries.len() < self.at_once();
             if is_free && !self.held.is_empty() {
                 self.launch();
                 continue;
@@ -248,7 +248,16 @@ impl Committer {
         }
     }
 
-    /// Sends the next batch.
+    /// How many groups may be on their way when the next one is sent.
+    fn at_once(&self) -> usize {
+        if self.link.would_batch(self.held.len() + self.arrivals.len()) {
+            limits::BATCHES_AT_ONCE
+        } else {
+            limits::GROUPS_AT_ONCE
+        }
+    }
+
+    /// Sends the next group.
     fn launch(&mut self) {
         while self.held.len() < limits::PUBLISHES_QUEUED
             && let Ok(pending) = self.arrivals.try_recv()

@@ -257,6 +257,14 @@ impl Link {
         self.service.as_deref().filter(|_| looks)
     }
 
+    /// Whether so many messages would go as a batch now.
+    pub(crate) fn would_batch(&self, messages: usize) -> bool {
+        messages > 1
+            && self.service_in_use().is_none()
+            && self.takes_batches()
+            && self.costs.choose(messages) == Way::Batch
+    }
+
     fn takes_batches(&self) -> bool {
         self.batches_refused_on.load(Ordering::Relaxed) != *self.connections.borrow()
     }

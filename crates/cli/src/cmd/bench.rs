@@ -42,7 +42,7 @@ use crate::{exit::Code, output::Out};
   sinew bench --quick
   sinew bench --only tasks --durability always --json")]
 pub(crate) struct Args {
-    /// Measure shortly (about half a minute): the figures show the order of magnitude only.
+    /// Measure shortly (a minute or two): the figures show the order of magnitude only.
     #[arg(long)]
     quick: bool,
     /// Rounds of which the medians are reported [default: 5; 3 with --quick].
