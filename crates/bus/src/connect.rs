@@ -38,9 +38,10 @@ impl std::fmt::Debug for Auth {
 }
 
 /// Where to connect, as whom, and for which org.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Config {
-    /// One or more servers: `nats://127.0.0.1:4222`, divided by commas.
+    /// One or more servers: `nats://127.0.0.1:4222`, divided by commas. A user and password in
+    /// front of the host, percent-encoded, count where [`Config::auth`] has none.
     pub url: String,
     /// Proof of identity.
     pub auth: Auth,
@@ -53,6 +54,20 @@ pub struct Config {
     /// Whether publishes go through a committer of another process where one serves
     /// ([`CommitService`](crate::CommitService)), so that many processes share its batches.
     pub commit_service: bool,
+}
+
+impl std::fmt::Debug for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { url, auth, root, org, name, commit_service } = self;
+        f.debug_struct("Config")
+            .field("url", &without_login(url))
+            .field("auth", auth)
+            .field("root", root)
+            .field("org", org)
+            .field("name", name)
+            .field("commit_service", commit_service)
+            .finish()
+    }
 }
 
 impl Config {
@@ -137,7 +152,11 @@ impl Bus {
     pub async fn connect(config: Config) -> Result<Self, ConnectError> {
         let (seen, mut connections) = watch::channel(0);
         let seen = Arc::new(seen);
-        let options = options(&config.auth)
+        let shown = without_login(&config.url);
+        let servers = servers(&config.url)
+            .map_err(|source| ConnectError::Address { url: shown.clone(), source })?;
+        let auth = login_in(&config.auth, &servers);
+        let options = options(&auth)
             .await?
             .name(&config.name)
             // A half-dead connection is noticed within half a minute, not two.
@@ -148,16 +167,10 @@ impl Bus {
                 let seen = Arc::clone(&seen);
                 async move { observe(&event, &seen) }
             });
-        let servers: Vec<async_nats::ServerAddr> = config
-            .url
-            .split(',')
-            .map(|part| part.trim().parse())
-            .collect::<Result<_, _>>()
-            .map_err(|source| ConnectError::Address { url: config.url.clone(), source })?;
         let client = options
             .connect(servers)
             .await
-            .map_err(|source| ConnectError::Refused { url: config.url.clone(), source })?;
+            .map_err(|source| ConnectError::Refused { url: shown.clone(), source })?;
         // The event of the first connection comes a moment later. Without this wait it would look
         // like a reconnect to who publishes at once. An error means that no event will come.
         drop(connections.wait_for(|count| *count > 0).await);
@@ -166,7 +179,7 @@ impl Bus {
         let bus = Self { inner: Arc::new(Inner { client, subjects, connections, committers }) };
         match bus.require_version() {
             Ok(()) => Ok(bus),
-            Err(source) => Err(ConnectError::Version { url: config.url, source }),
+            Err(source) => Err(ConnectError::Version { url: shown, source }),
         }
     }
 
@@ -208,6 +221,37 @@ impl Bus {
 
     pub(crate) fn nats(&self) -> &async_nats::Client {
         &self.inner.client
+    }
+}
+
+fn servers(url: &str) -> Result<Vec<async_nats::ServerAddr>, std::io::Error> {
+    url.split(',').map(|part| part.trim().parse()).collect()
+}
+
+/// The addresses as they may be shown: whoever reads a log need not learn a password.
+fn without_login(url: &str) -> String {
+    let shown = |part: &str| match (part.find("://"), part.rfind('@')) {
+        (Some(scheme), Some(at)) if scheme < at => {
+            let (scheme, host) = (part.get(..scheme + 3), part.get(at + 1..));
+            format!("{}{}", scheme.unwrap_or_default(), host.unwrap_or_default())
+        }
+        (None, Some(at)) => part.get(at + 1..).unwrap_or_default().to_owned(),
+        (_, _) => part.to_owned(),
+    };
+    url.split(',').map(shown).collect::<Vec<_>>().join(",")
+}
+
+/// The given proof of identity; where there is none, the user and password of an address.
+fn login_in(auth: &Auth, servers: &[async_nats::ServerAddr]) -> Auth {
+    let decoded =
+        |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let found = servers.iter().find_map(|server| {
+        let (user, password) = (server.username()?, server.password()?);
+        Some(Auth::Password { user: decoded(user), password: decoded(password) })
+    });
+    match (auth, found) {
+        (Auth::None, Some(found)) => found,
+        (given, _) => given.clone(),
     }
 }
 
@@ -261,5 +305,18 @@ mod tests {
     fn a_password_is_never_printed() {
         let auth = Auth::Password { user: "u".to_owned(), password: "secret".to_owned() };
         assert!(!format!("{auth:?}").contains("secret"));
+    }
+
+    #[test]
+    fn a_login_in_an_address_is_used_and_not_shown() {
+        let url = "nats://bob:p%40ss@127.0.0.1:4222, nats://127.0.0.1:4223";
+        assert_eq!(without_login(url), "nats://127.0.0.1:4222, nats://127.0.0.1:4223");
+        assert_eq!(without_login("bob:pass@host:1"), "host:1");
+        assert_eq!(without_login("nats://bob:p@ss@:"), "nats://:");
+        let servers = servers(url).unwrap();
+        let is_bob = |auth: &Auth| matches!(auth, Auth::Password { user, password } if user == "bob" && password == "p@ss");
+        assert!(is_bob(&login_in(&Auth::None, &servers)));
+        let given = Auth::Credentials("a.creds".into());
+        assert!(matches!(login_in(&given, &servers), Auth::Credentials(_)));
     }
 }
