@@ -110,6 +110,17 @@ impl TaskLog {
         Ok(log)
     }
 
+    /// Reads the log of a task from whichever replica answers first. It may be behind; a command
+    /// is refused only after the leader was asked.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub async fn glimpse(bus: &Bus, id: TaskId, by: Actor) -> Result<Self, HistoryError> {
+        let mut log = Self::unread(bus, id, by);
+        log.task = bus.glimpse(&log.id).await?.task;
+        Ok(log)
+    }
+
     /// The task.
     #[must_use]
     pub const fn id(&self) -> &TaskId {

@@ -79,7 +79,8 @@ async fn start(
     epoch: u32,
 ) -> Result<Begin, ExecuteError> {
     let id = assignment.task_id.clone();
-    let mut log = TaskLog::read(&host.bus, id, host.by.clone()).await?;
+    // A glimpse that is behind is found out by the append that follows.
+    let mut log = TaskLog::glimpse(&host.bus, id, host.by.clone()).await?;
     let queue_seq = Some(delivery.queue_seq());
     if log.state().is_some_and(|state| !is_of(state, &assignment)) {
         return bury_alien(host, delivery).await;
