@@ -8,9 +8,9 @@
 //! carries one group to the server, as a batch or not, as `choice` says; [`service`] does all of it
 //! for other processes.
 
-mod choice;
 mod committer;
 mod message;
+mod pace;
 mod refusal;
 mod send;
 mod stats;

@@ -1,5 +1,6 @@
-//! One committer per stream: what arrives while a batch is on its way becomes the next batch. It
-//! adds no waiting of its own, so a publish that comes alone goes alone. It decides what each
+//! One committer per stream: a few publishes go one by one, and what arrives while those are on
+//! their way becomes a batch. It adds no waiting of its own, so a publish that comes alone goes
+//! alone. It decides what each
 //! message's verdict means, repeats what may be repeated, and owes every caller one answer.
 //!
 //! It ends when the last [`Bus`] of its connection is dropped.
@@ -20,6 +21,7 @@ use tokio::{
 use super::{
     Accepted, PublishStats,
     message::Message,
+    pace::Pace,
     refusal::{Refusal, WRITE_ON_ITS_WAY},
     send::{Link, Verdict},
     stats::{Counters, count},
@@ -206,12 +208,24 @@ impl Pending {
 struct Committer {
     link: Arc<Link>,
     arrivals: mpsc::Receiver<Pending>,
-    /// Taken from the queue, and not yet sent: the next batch begins with these.
+    /// Taken from the queue, and not yet sent.
     held: VecDeque<Pending>,
-    /// First tries that are on their way. Each gives back what has to be repeated.
-    first_tries: JoinSet<Vec<Pending>>,
+    /// How many are to be held before they go as a batch.
+    pace: Pace,
+    /// First tries of single messages that are on their way.
+    singles: JoinSet<Tried>,
+    /// The first try of a batch that is on its way: one at a time, while the next one grows.
+    batch: JoinSet<Tried>,
     /// What is being repeated. It does not hold up what comes after it.
     repetitions: JoinSet<()>,
+}
+
+/// What a first try came to.
+struct Tried {
+    /// What has to be repeated.
+    again: Vec<Pending>,
+    members: usize,
+    took: Duration,
 }
 
 impl Committer {
@@ -220,53 +234,77 @@ impl Committer {
             link,
             arrivals,
             held: VecDeque::new(),
-            first_tries: JoinSet::new(),
+            pace: Pace::default(),
+            singles: JoinSet::new(),
+            batch: JoinSet::new(),
             repetitions: JoinSet::new(),
         }
     }
 
     async fn run(mut self) {
         loop {
-            let is_free = self.first_tries.len() < self.at_once();
-            if is_free && !self.held.is_empty() {
-                self.launch();
-                continue;
+            while self.held.len() < limits::PUBLISHES_QUEUED
+                && let Ok(pending) = self.arrivals.try_recv()
+            {
+                self.held.push_back(pending);
             }
+            self.send();
             tokio::select! {
-                arrival = self.arrivals.recv(), if is_free => match arrival {
-                    Some(pending) => self.held.push_back(pending),
-                    None => return,
-                },
-                Some(tried) = self.first_tries.join_next() => {
-                    // A task that broke has dropped its messages, and with them its callers' ends.
-                    if let Some(again) = tried.ok().filter(|again| !again.is_empty()) {
-                        self.repetitions.spawn(repeat(Arc::clone(&self.link), again));
+                arrival = self.arrivals.recv(), if self.held.len() < limits::PUBLISHES_QUEUED => {
+                    match arrival {
+                        Some(pending) => self.held.push_back(pending),
+                        // Every caller holds the connection, so there is none left to answer.
+                        None => return,
                     }
+                }
+                Some(tried) = self.singles.join_next() => {
+                    let (others, shadow) = (self.singles.len(), !self.batch.is_empty());
+                    self.pace.single_done(clock::instant(), others, shadow);
+                    self.tried(tried.ok());
+                }
+                Some(tried) = self.batch.join_next() => {
+                    // A lost answer says nothing about the price.
+                    if let Ok(Tried { again, members, took }) = &tried
+                        && again.is_empty()
+                    {
+                        self.pace.batch_done(*members, *took);
+                    }
+                    self.tried(tried.ok());
                 }
                 Some(_) = self.repetitions.join_next() => {}
             }
         }
     }
 
-    /// How many groups may be on their way when the next one is sent.
-    fn at_once(&self) -> usize {
-        if self.link.would_batch(self.held.len() + self.arrivals.len()) {
-            limits::BATCHES_AT_ONCE
-        } else {
-            limits::GROUPS_AT_ONCE
+    /// Sends what is held as far as it is to go now: one by one up to the break-even, and beyond
+    /// that as a batch as soon as that many are held.
+    fn send(&mut self) {
+        let may_batch = self.link.may_batch();
+        let least = self.pace.break_even();
+        let window = if may_batch { least } else { limits::PUBLISHES_QUEUED };
+        while self.singles.len() < window
+            && let Some(pending) = self.held.pop_front()
+        {
+            self.singles.spawn(first_try(Arc::clone(&self.link), vec![pending]));
+        }
+        if may_batch && self.batch.is_empty() && self.held.len() >= least {
+            let members = take_batch(&mut self.held, self.link.max_payload());
+            self.batch.spawn(first_try(Arc::clone(&self.link), members));
         }
     }
 
-    /// Sends the next group.
-    fn launch(&mut self) {
-        while self.held.len() < limits::PUBLISHES_QUEUED
-            && let Ok(pending) = self.arrivals.try_recv()
-        {
-            self.held.push_back(pending);
+    /// A task that broke has dropped its messages, and with them its callers' ends.
+    fn tried(&mut self, tried: Option<Tried>) {
+        if let Some(Tried { again, .. }) = tried.filter(|tried| !tried.again.is_empty()) {
+            self.repetitions.spawn(repeat(Arc::clone(&self.link), again));
         }
-        let members = take_batch(&mut self.held, self.link.max_payload());
-        self.first_tries.spawn(attempt(Arc::clone(&self.link), members));
     }
+}
+
+async fn first_try(link: Arc<Link>, members: Vec<Pending>) -> Tried {
+    let (since, count) = (clock::instant(), members.len());
+    let again = attempt(link, members).await;
+    Tried { again, members: count, took: since.elapsed() }
 }
 
 /// Takes what may travel together, in the order of arrival. What may not stays, in its order:

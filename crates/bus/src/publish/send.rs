@@ -18,7 +18,6 @@ use tokio::{sync::watch, time::Instant};
 
 use super::{
     Accepted,
-    choice::{Costs, Way},
     committer::Order,
     message::Message,
     refusal::{self, Refusal},
@@ -94,7 +93,6 @@ pub(crate) struct Link {
     batches_refused_on: AtomicU64,
     /// Until when no committer of another process is looked for.
     service_absent_until: Mutex<Option<Instant>>,
-    costs: Costs,
 }
 
 impl Link {
@@ -113,7 +111,6 @@ impl Link {
             counters,
             batches_refused_on: AtomicU64::new(0),
             service_absent_until: Mutex::new(None),
-            costs: Costs::default(),
         }
     }
 
@@ -167,25 +164,11 @@ impl Link {
         if orders.len() < 2 || !self.takes_batches() {
             return self.singles(orders, patience).await;
         }
-        let way = self.costs.choose(orders.len());
-        let since = clock::instant();
-        let verdicts = match way {
-            Way::Singles => self.singles(orders, patience).await,
-            Way::Batch => {
-                let end = self.batch(orders, patience).await;
-                match end.blames_a_member() {
-                    Some(fault) => self.divide(orders, fault, patience).await,
-                    None => verdicts(&end, orders.len()),
-                }
-            }
-        };
-        // What a division costs belongs to the batch. A lost answer says nothing about either way.
-        let is_answered =
-            |verdict: &Verdict| matches!(verdict, Verdict::Stored(_) | Verdict::Refused(_));
-        if verdicts.iter().all(is_answered) {
-            self.costs.learn(way, orders.len(), since.elapsed());
+        let end = self.batch(orders, patience).await;
+        match end.blames_a_member() {
+            Some(fault) => self.divide(orders, fault, patience).await,
+            None => verdicts(&end, orders.len()),
         }
-        verdicts
     }
 
     /// Sends the parts of a refused batch as batches, and those parts that are refused again
@@ -257,12 +240,9 @@ impl Link {
         self.service.as_deref().filter(|_| looks)
     }
 
-    /// Whether so many messages would go as a batch now.
-    pub(crate) fn would_batch(&self, messages: usize) -> bool {
-        messages > 1
-            && self.service_in_use().is_none()
-            && self.takes_batches()
-            && self.costs.choose(messages) == Way::Batch
+    /// Whether messages may go as a batch now: a committer of another process makes its own.
+    pub(crate) fn may_batch(&self) -> bool {
+        self.service_in_use().is_none() && self.takes_batches()
     }
 
     fn takes_batches(&self) -> bool {

@@ -30,10 +30,11 @@ async fn concurrent_publishes_share_a_batch() {
     let sent = join_all((0..200).map(|_| bus.publish(event(&bus)))).await;
     let seqs: BTreeSet<u64> = sent.into_iter().map(|sent| sent.unwrap().seq).collect();
     assert_eq!(seqs, (1..=200).collect());
-    // A task may do only so much before tokio lets others run, hence more than one batch.
+    // A few go one by one, and what comes while they are on their way goes together. A task may do
+    // only so much before tokio lets others run, hence more than one batch.
     let stats = bus.publish_stats();
     assert_eq!(stats.singles + stats.batched, 200, "{stats:?}");
-    assert!(stats.batches >= 1 && stats.singles + stats.batches <= 8, "{stats:?}");
+    assert!((1..=8).contains(&stats.batches) && stats.batched >= 100, "{stats:?}");
 }
 
 #[tokio::test]
@@ -57,14 +58,14 @@ async fn the_refusal_of_one_member_fails_no_other() {
     let (_server, bus) = world().await;
     bus.publish(mail(&bus, "taken").id("known")).await.unwrap();
     let mut outs: Vec<_> = roles("a", 40).iter().map(|role| mail(&bus, role)).collect();
-    outs[7] = mail(&bus, "taken").expecting(&inbox(&bus, "taken"), 0);
-    outs[23] = mail(&bus, "taken").id("known");
+    outs[20] = mail(&bus, "taken").expecting(&inbox(&bus, "taken"), 0);
+    outs[33] = mail(&bus, "taken").id("known");
     let sent = join_all(outs.into_iter().map(|out| bus.publish(out))).await;
     for (place, sent) in sent.into_iter().enumerate() {
         match (place, sent) {
-            (7, Err(PublishError::Conflict { doubtful: false, .. }))
-            | (23, Ok(Accepted { seq: 1, duplicate: true })) => {}
-            (7 | 23, other) => panic!("{place}: {other:?}"),
+            (20, Err(PublishError::Conflict { doubtful: false, .. }))
+            | (33, Ok(Accepted { seq: 1, duplicate: true })) => {}
+            (20 | 33, other) => panic!("{place}: {other:?}"),
             (_, sent) => assert!(!sent.unwrap().duplicate),
         }
     }
@@ -122,12 +123,12 @@ async fn two_entries_of_one_task_never_share_a_batch() {
 async fn one_id_twice_does_not_spoil_a_batch() {
     let (_server, bus) = world().await;
     let sent =
-        join_all((0..20).map(|number| bus.publish(event(&bus).id(format!("e{}", number % 10)))));
+        join_all((0..80).map(|number| bus.publish(event(&bus).id(format!("e{}", number / 2)))));
     let sent: Vec<Accepted> = sent.await.into_iter().map(Result::unwrap).collect();
-    assert_eq!(sent.iter().filter(|accepted| accepted.duplicate).count(), 10);
-    assert_eq!(held(&bus, EVENTS).await, 10);
+    assert_eq!(sent.iter().filter(|accepted| accepted.duplicate).count(), 40);
+    assert_eq!(held(&bus, EVENTS).await, 40);
     let stats = bus.publish_stats();
-    assert_eq!((stats.batches, stats.batched), (1, 10), "{stats:?}");
+    assert!(stats.batches >= 1 && stats.batched >= 16, "{stats:?}");
 }
 
 #[tokio::test]

@@ -63,7 +63,7 @@ async fn writers_on_one_bus_make_a_chain() {
     let server = NatsServer::start();
     let bus = connect(&server.url()).await;
     make_log(&bus, json!({})).await;
-    let wins = race(std::slice::from_ref(&bus), 8, 3).await;
+    let wins = race(std::slice::from_ref(&bus), 64, 48).await;
     assert_chains(&bus, wins).await;
     let stats = bus.publish_stats();
     assert!(stats.batches + stats.batches_refused > 0, "{stats:?}");
