@@ -229,7 +229,8 @@ fn servers(url: &str) -> Result<Vec<async_nats::ServerAddr>, std::io::Error> {
 }
 
 /// The addresses as they may be shown: whoever reads a log need not learn a password.
-fn without_login(url: &str) -> String {
+#[must_use]
+pub fn without_login(url: &str) -> String {
     let shown = |part: &str| match (part.find("://"), part.rfind('@')) {
         (Some(scheme), Some(at)) if scheme < at => {
             let (scheme, host) = (part.get(..scheme + 3), part.get(at + 1..));
