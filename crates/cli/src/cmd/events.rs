@@ -127,5 +127,6 @@ fn line(event: &Event) -> String {
     let details = details.unwrap_or_default();
     let action = text::short(&event.action, WIDE);
     let task = event.task_id.as_ref().map(|task| format!("  [{task}]")).unwrap_or_default();
-    format!("{}  {:<12}  {action:<16}  {details}{task}", event.timestamp, event.agent_role)
+    let (at, role, wide) = (event.timestamp.to_string(), &event.agent_role, text::AT_WIDE);
+    format!("{at:<wide$}  {role:<12}  {action:<16}  {details}{task}")
 }

@@ -74,7 +74,8 @@ fn line(mail: &Mail) -> String {
     let text = text.unwrap_or(&mail.body);
     let text = text.as_str().map_or_else(|| text.to_string(), str::to_owned);
     let title = said("title").and_then(Value::as_str).map(|title| format!("{title}: "));
-    let (at, from, kind) = (mail.at, &mail.from, text::short(&mail.kind, WIDE));
+    let wide = text::AT_WIDE;
+    let (at, from, kind) = (mail.at.to_string(), &mail.from, text::short(&mail.kind, WIDE));
     let text = text::short(&format!("{}{text}", title.unwrap_or_default()), WIDE);
-    format!("{at}  {from:<12}  {kind:<15}  {text}")
+    format!("{at:<wide$}  {from:<12}  {kind:<15}  {text}")
 }
