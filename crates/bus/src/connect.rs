@@ -282,7 +282,9 @@ fn observe(event: &async_nats::Event, seen: &watch::Sender<u64>) {
     match event {
         Event::Connected => {
             seen.send_modify(|count| *count += 1);
-            tracing::debug!("connected");
+            if *seen.borrow() > 1 {
+                tracing::info!("the connection to NATS is back");
+            }
         }
         Event::Disconnected => tracing::warn!("the connection to NATS is lost; reconnecting"),
         // Whoever held the connection let go of it.
