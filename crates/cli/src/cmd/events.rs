@@ -107,6 +107,9 @@ async fn tail(args: &TailArgs, global: &Global, out: Out) -> anyhow::Result<Code
     Topology::standard(&bus).ensure_stream(&bus, ORG_EVENTS).await?;
     let last = bus.stream_state(ORG_EVENTS).await?.last_seq;
     let from = last.saturating_add(1).saturating_sub(args.last);
+    if last == 0 && args.no_follow {
+        out.note("no events");
+    }
     let mut scan = bus.scan(ORG_EVENTS, bus.subjects().events().as_str(), from).await?;
     while !args.no_follow || scan.pending() > 0 {
         let message = tokio::select! {
@@ -128,5 +131,5 @@ fn line(event: &Event) -> String {
     let action = text::short(&event.action, WIDE);
     let task = event.task_id.as_ref().map(|task| format!("  [{task}]")).unwrap_or_default();
     let (at, role, wide) = (event.timestamp.to_string(), &event.agent_role, text::AT_WIDE);
-    format!("{at:<wide$}  {role:<12}  {action:<16}  {details}{task}")
+    format!("{at:<wide$}  {role:<12}  {action:<16}  {details}{task}").trim_end().to_owned()
 }

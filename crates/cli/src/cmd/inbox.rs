@@ -46,6 +46,9 @@ pub(crate) async fn run(command: Command, global: &Global, out: Out) -> anyhow::
     Topology::standard(&bus).ensure_stream(&bus, AGENT_MAIL).await?;
     let filter = bus.subjects().inbox(&target.role);
     let mut scan = bus.scan(AGENT_MAIL, filter.as_str(), 1).await?;
+    if scan.pending() == 0 && !args.follow {
+        out.note(format_args!("the inbox of {} is empty", target.role));
+    }
     let mut known = BTreeSet::new();
     while args.follow || scan.pending() > 0 {
         let message = tokio::select! {

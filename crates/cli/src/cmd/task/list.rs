@@ -76,7 +76,7 @@ pub(crate) async fn run(args: Args, global: &Global, out: Out) -> anyhow::Result
         return Ok(Code::Done);
     }
     if page.tasks.is_empty() {
-        out.note("no such task");
+        out.note("no tasks");
         return Ok(Code::Done);
     }
     let head = ["TASK", "ROLE", "PHASE", "TRY", "CHANGED", "TITLE"];
