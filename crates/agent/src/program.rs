@@ -8,6 +8,7 @@
 //! | anything else, or a signal | the attempt failed; the last 8 KiB of stderr are the cause |
 
 mod group;
+mod lines;
 mod output;
 
 use std::{
@@ -21,7 +22,10 @@ use std::{
 
 use serde_json::Value;
 use sinew_bus::clock;
-use sinew_model::limits::{CAUSE_BYTES, PROGRAM_LEFTOVERS, TERM_GRACE, tail};
+use sinew_model::{
+    TaskId,
+    limits::{CAUSE_BYTES, PROGRAM_LEFTOVERS, TERM_GRACE, tail},
+};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
     process::{ChildStdin, Command},
@@ -34,6 +38,7 @@ use crate::{
     runtime::chain,
 };
 use group::Group;
+use lines::Lines;
 use output::{Line, Output};
 
 /// Read at a time from a pipe, in bytes.
@@ -91,7 +96,8 @@ impl Program {
         let group = Group::of(&child);
         let feed = feed(child.stdin.take(), document(&task));
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        let said = async { tokio::join!(listen(stdout, &task), last_words(stderr), feed) };
+        let said =
+            async { tokio::join!(listen(stdout, &task), last_words(stderr, task.id()), feed) };
         tokio::pin!(said);
         let mut heard = None;
         let (mut told, mut kill_at) = (false, None);
@@ -204,18 +210,23 @@ async fn report(task: &Context, line: Line) {
     }
 }
 
-/// The end of what the program says on stderr; all of it is passed on to the log.
-async fn last_words(stderr: Option<impl AsyncRead + Unpin>) -> String {
-    let mut kept: Vec<u8> = Vec::new();
+/// The end of what the program says on stderr; all of it is passed on to the log, line by line.
+async fn last_words(stderr: Option<impl AsyncRead + Unpin>, task: &TaskId) -> String {
+    let (mut kept, mut lines) = (Vec::new(), Lines::default());
     let Some(mut stderr) = stderr else { return String::new() };
     let mut buffer = vec![0; READ_BYTES];
     loop {
         let read = stderr.read(&mut buffer).await.unwrap_or(0);
         let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else { break };
-        tracing::info!(target: "sinew::program", "{}", String::from_utf8_lossy(bytes).trim_end());
+        for line in lines.take(bytes) {
+            tracing::info!(target: "sinew::program", %task, "{line}");
+        }
         kept.extend_from_slice(bytes);
         let excess = kept.len().saturating_sub(CAUSE_BYTES);
         kept.drain(..excess);
+    }
+    if let Some(line) = lines.finish() {
+        tracing::info!(target: "sinew::program", %task, "{line}");
     }
     String::from_utf8_lossy(&kept).trim().to_owned()
 }

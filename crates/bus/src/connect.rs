@@ -229,7 +229,8 @@ fn servers(url: &str) -> Result<Vec<async_nats::ServerAddr>, std::io::Error> {
 }
 
 /// The addresses as they may be shown: whoever reads a log need not learn a password.
-fn without_login(url: &str) -> String {
+#[must_use]
+pub fn without_login(url: &str) -> String {
     let shown = |part: &str| match (part.find("://"), part.rfind('@')) {
         (Some(scheme), Some(at)) if scheme < at => {
             let (scheme, host) = (part.get(..scheme + 3), part.get(at + 1..));
@@ -281,7 +282,9 @@ fn observe(event: &async_nats::Event, seen: &watch::Sender<u64>) {
     match event {
         Event::Connected => {
             seen.send_modify(|count| *count += 1);
-            tracing::debug!("connected");
+            if *seen.borrow() > 1 {
+                tracing::info!("the connection to NATS is back");
+            }
         }
         Event::Disconnected => tracing::warn!("the connection to NATS is lost; reconnecting"),
         // Whoever held the connection let go of it.

@@ -111,15 +111,27 @@ pub(crate) fn report(out: Out, error: &anyhow::Error) -> Code {
     }
     let (code, hint) = judge(error);
     if out.is_json() {
-        let text = format!("{error:#}");
-        out.note(json!({ "error": text, "code": code.number(), "hint": hint }));
+        out.note(json!({ "error": told(error), "code": code.number(), "hint": hint }));
         return code;
     }
-    out.note(format_args!("error: {}", crate::text::clean(&format!("{error:#}"))));
+    out.note(format_args!("error: {}", crate::text::clean(&told(error))));
     if let Some(hint) = hint {
         out.note(format_args!("hint: {hint}"));
     }
     code
+}
+
+/// An error with its causes. Errors of other crates say what their cause says: once is enough.
+pub(crate) fn told(error: &anyhow::Error) -> String {
+    let mut told = String::new();
+    for cause in error.chain().map(ToString::to_string).filter(|cause| !cause.is_empty()) {
+        if told.is_empty() {
+            told = cause;
+        } else if !told.ends_with(&cause) {
+            told = format!("{told}: {cause}");
+        }
+    }
+    told
 }
 
 /// The code and the hint of an error: the outermost cause that is known decides.
@@ -173,6 +185,9 @@ fn of_delegate(error: &DelegateError) -> Verdict {
         }
         DelegateError::QueueFull(_) => {
             (Code::Refused, Some("nothing was delegated; try again when the role has caught up"))
+        }
+        DelegateError::SchedulesFull { .. } => {
+            (Code::Refused, Some("nothing was delegated; try again when some have begun"))
         }
         DelegateError::Unknown { .. } => (Code::Unknown, SAME_ID),
         DelegateError::Failed(source) => of_publish(source),
@@ -307,9 +322,19 @@ mod tests {
         let (code, hint) = judge(&error);
         assert_eq!(code, Code::Refused);
         assert!(hint.unwrap().contains("take another"));
+        let full = anyhow::Error::new(DelegateError::SchedulesFull { stored: 9 });
+        assert_eq!(judge(&full).0, Code::Refused);
         let error = anyhow::Error::new(Fault::usage("x").hint("y"));
         assert_eq!(judge(&error), (Code::Usage, Some("y".to_owned())));
         assert_eq!(judge(&anyhow::anyhow!("what?")), (Code::Internal, None));
+    }
+
+    #[test]
+    fn what_a_cause_repeats_is_said_once() {
+        let refused = std::io::Error::other("refused");
+        let error = anyhow::Error::new(refused).context("IO error: refused").context("no way");
+        assert_eq!(told(&error), "no way: IO error: refused");
+        assert_eq!(told(&anyhow::anyhow!("b").context("a")), "a: b");
     }
 
     #[test]

@@ -54,7 +54,7 @@ impl Out {
     /// [`Closed`], or what the system says.
     pub(crate) fn line(self, text: impl Display) -> anyhow::Result<()> {
         let mut stdout = io::stdout().lock();
-        let written = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
+        let written = stdout.write_all(whole(text).as_bytes()).and_then(|()| stdout.flush());
         match written {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Closed.into()),
             written => Ok(written?),
@@ -80,8 +80,14 @@ impl Out {
     /// Says something to the person who ran the command.
     pub(crate) fn note(self, text: impl Display) {
         // Where stderr is closed there is nobody to tell.
-        writeln!(io::stderr().lock(), "{text}").ok();
+        io::stderr().lock().write_all(whole(text).as_bytes()).ok();
     }
+}
+
+/// A line that is written at once: stderr has no buffer, and whoever reads it at the other end of a
+/// pipe would get it in pieces, with the lines of others between them.
+fn whole(text: impl Display) -> String {
+    format!("{text}\n")
 }
 
 /// Sends the log to stderr. Verbs that go on for long say what they do; the others only warn.

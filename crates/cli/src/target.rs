@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use sinew_agent::{Auth, Bus, Config};
+use sinew_bus::connect::without_login;
 use sinew_model::Role;
 use sinew_server::context::{Context, ContextError};
 
@@ -47,7 +48,7 @@ impl Target {
             (Some(known), _) => known.bus_config(),
             (None, Some(url)) => {
                 let org = org.clone().ok_or_else(|| {
-                    Fault::usage(format!("which org at {url}?"))
+                    Fault::usage(format!("which org at {}?", without_login(url)))
                         .hint("name it with --org or SINEW_ORG")
                 })?;
                 Config::new(url.clone(), org)

@@ -9,6 +9,9 @@ use sinew_model::{Time, stream::Span};
 
 use crate::exit::Fault;
 
+/// Characters of a moment with all its digits, so that what stands behind moments is in line.
+pub(crate) const AT_WIDE: usize = 27;
+
 /// A span as a person says it: `0.42s`, `12.3s`, `3m 04s`, `2h 05m`, `6d 01h`.
 pub(crate) fn span(span: Duration) -> String {
     let (seconds, tenths) = (span.as_secs(), span.subsec_millis() / 100);
@@ -85,6 +88,15 @@ pub(crate) fn moment(text: &str) -> Result<Time, Fault> {
 /// When it is none.
 pub(crate) fn given_span(text: &str) -> Result<Duration, String> {
     text.parse::<Span>().map(|Span(span)| span)
+}
+
+/// A number from the command line, from 1 on.
+///
+/// # Errors
+/// When it is none, or too large.
+pub(crate) fn number_to<const MOST: usize>(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (1..=MOST).contains(number));
+    number.ok_or_else(|| format!("it must be a number from 1 to {MOST}"))
 }
 
 #[cfg(test)]

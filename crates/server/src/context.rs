@@ -96,7 +96,7 @@ pub struct Context {
 #[non_exhaustive]
 pub enum ContextError {
     /// Nobody wrote one there.
-    #[error("no backbone here ({} is missing): run `sinew up`", .path.display())]
+    #[error("no backbone here: {} is missing", .path.display())]
     Missing {
         /// Where it was looked for.
         path: PathBuf,
@@ -226,11 +226,11 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_context_says_what_to_run() {
+    fn a_missing_context_says_where_it_was_looked_for() {
         let folder = TempDir::new("context");
         let error = Context::load(&Context::path_in(folder.path())).unwrap_err();
         assert!(matches!(error, ContextError::Missing { .. }));
-        assert!(error.to_string().contains("run `sinew up`"), "{error}");
+        assert!(error.to_string().contains("context.json is missing"), "{error}");
     }
 
     #[test]

@@ -81,9 +81,9 @@ enum Part {
 /// What a stored message survives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Mode {
-    /// A power cut.
+    /// What is stored survives a power cut.
     Always,
-    /// The death of the server.
+    /// What is stored survives the death of the server.
     Interval,
 }
 

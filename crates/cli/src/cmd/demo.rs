@@ -149,10 +149,13 @@ fn note(state: &State, out: Out) -> anyhow::Result<()> {
     let Some(End::Completed { result }) = state.end() else { return Ok(()) };
     let text = text::result(result);
     out.line("\nThe release note:\n")?;
-    for line in text.lines().take(NOTE_LINES) {
+    // A note of what is left takes a line too, so that one line more is shown instead.
+    let all = text.lines().count();
+    let shown = if all <= NOTE_LINES + 1 { all } else { NOTE_LINES };
+    for line in text.lines().take(shown) {
         out.line(format_args!("  {}", text::short(line, 100)))?;
     }
-    let more = text.lines().count().saturating_sub(NOTE_LINES);
+    let more = all.saturating_sub(shown);
     if more > 0 {
         out.line(format_args!("  ({more} more lines)"))?;
     }

@@ -4,11 +4,18 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use serde::Serialize;
 use serde_json::Value;
-use sinew_bus::{Bus, Topology, clock};
+use sinew_bus::{Bus, Topology, clock, connect::without_login};
 use sinew_model::{Time, stream::TASK_LOG};
 use sinew_server::engine::find;
 
-use crate::{args::Global, env, exit::Code, output::Out, target::Target, text, view};
+use crate::{
+    args::Global,
+    env,
+    exit::{Code, told},
+    output::Out,
+    target::Target,
+    text, view,
+};
 
 /// Clocks further apart than this make times in lists misleading, and deadlines early or late.
 const CLOCKS_APART: Duration = Duration::from_secs(2);
@@ -103,7 +110,7 @@ async fn backbone(global: &Global) -> Vec<Finding> {
         Ok(target) => target,
         Err(error) => {
             let mend = "run `sinew up`, or say --url and --org";
-            return vec![Finding::wrong("context", format!("{error:#}"), mend)];
+            return vec![Finding::wrong("context", told(&error), mend)];
         }
     };
     let from = target.own_context().map_or_else(
@@ -115,11 +122,12 @@ async fn backbone(global: &Global) -> Vec<Finding> {
         Ok(bus) => bus,
         Err(error) => {
             let mend = "start the backbone (`sinew up`), or correct --url and --creds";
-            findings.push(Finding::wrong("connection", format!("{error:#}"), mend));
+            findings.push(Finding::wrong("connection", told(&error), mend));
             return findings;
         }
     };
-    let (url, org, version) = (&target.config.url, &target.config.org, bus.server_version());
+    let (url, org) = (without_login(&target.config.url), &target.config.org);
+    let version = bus.server_version();
     let found = format!("{url}, org {org}, nats-server {version}");
     findings.push(Finding::well("connection", found));
     findings.push(jetstream(&bus).await);
@@ -185,7 +193,7 @@ async fn views(target: &Target, bus: &Bus) -> Finding {
         Ok(seq) => Finding::well("views", format!("complete up to entry {seq}")),
         Err(error) => {
             let mend = "delete the file of the views: it is built again from the log";
-            Finding::wrong("views", format!("{error:#}"), mend)
+            Finding::wrong("views", told(&error), mend)
         }
     }
 }

@@ -107,6 +107,9 @@ async fn tail(args: &TailArgs, global: &Global, out: Out) -> anyhow::Result<Code
     Topology::standard(&bus).ensure_stream(&bus, ORG_EVENTS).await?;
     let last = bus.stream_state(ORG_EVENTS).await?.last_seq;
     let from = last.saturating_add(1).saturating_sub(args.last);
+    if last == 0 && args.no_follow {
+        out.note("no events");
+    }
     let mut scan = bus.scan(ORG_EVENTS, bus.subjects().events().as_str(), from).await?;
     while !args.no_follow || scan.pending() > 0 {
         let message = tokio::select! {
@@ -127,5 +130,6 @@ fn line(event: &Event) -> String {
     let details = details.unwrap_or_default();
     let action = text::short(&event.action, WIDE);
     let task = event.task_id.as_ref().map(|task| format!("  [{task}]")).unwrap_or_default();
-    format!("{}  {:<12}  {action:<16}  {details}{task}", event.timestamp, event.agent_role)
+    let (at, role, wide) = (event.timestamp.to_string(), &event.agent_role, text::AT_WIDE);
+    format!("{at:<wide$}  {role:<12}  {action:<16}  {details}{task}").trim_end().to_owned()
 }

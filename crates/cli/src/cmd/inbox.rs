@@ -46,6 +46,9 @@ pub(crate) async fn run(command: Command, global: &Global, out: Out) -> anyhow::
     Topology::standard(&bus).ensure_stream(&bus, AGENT_MAIL).await?;
     let filter = bus.subjects().inbox(&target.role);
     let mut scan = bus.scan(AGENT_MAIL, filter.as_str(), 1).await?;
+    if scan.pending() == 0 && !args.follow {
+        out.note(format_args!("the inbox of {} is empty", target.role));
+    }
     let mut known = BTreeSet::new();
     while args.follow || scan.pending() > 0 {
         let message = tokio::select! {
@@ -74,7 +77,8 @@ fn line(mail: &Mail) -> String {
     let text = text.unwrap_or(&mail.body);
     let text = text.as_str().map_or_else(|| text.to_string(), str::to_owned);
     let title = said("title").and_then(Value::as_str).map(|title| format!("{title}: "));
-    let (at, from, kind) = (mail.at, &mail.from, text::short(&mail.kind, WIDE));
+    let wide = text::AT_WIDE;
+    let (at, from, kind) = (mail.at.to_string(), &mail.from, text::short(&mail.kind, WIDE));
     let text = text::short(&format!("{}{text}", title.unwrap_or_default()), WIDE);
-    format!("{at}  {from:<12}  {kind:<15}  {text}")
+    format!("{at:<wide$}  {from:<12}  {kind:<15}  {text}")
 }

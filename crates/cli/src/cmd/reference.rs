@@ -49,7 +49,8 @@ fn verbs(text: &mut String, command: &Command, path: &str) -> std::fmt::Result {
         if let Some(about) = verb.get_long_about().or_else(|| verb.get_about()) {
             writeln!(text, "{about}")?;
         }
-        let own: Vec<&Arg> = verb.get_arguments().filter(|arg| !arg.is_global_set()).collect();
+        let own = |arg: &&Arg| !arg.is_global_set() && !arg.is_hide_set();
+        let own: Vec<&Arg> = verb.get_arguments().filter(own).collect();
         if !own.is_empty() {
             writeln!(text, "\n| argument | what it says |\n|---|---|")?;
         }
@@ -76,7 +77,9 @@ fn row(text: &mut String, arg: &Arg) -> std::fmt::Result {
         (None, value) => value.unwrap_or_else(|| arg.get_id().to_string().to_uppercase()),
     };
     let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-    writeln!(text, "| `{}` | {} |", cell(&name), cell(&help))
+    let usual = arg.get_default_values().iter().filter(|_| !arg_is_flag(arg));
+    let usual = usual.map(|value| format!(" [default: {}]", value.display())).collect::<String>();
+    writeln!(text, "| `{}` | {}{} |", cell(&name), cell(&help), cell(&usual))
 }
 
 fn arg_is_flag(arg: &Arg) -> bool {

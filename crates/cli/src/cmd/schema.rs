@@ -17,7 +17,7 @@ use crate::{
   sinew schema --asyncapi")]
 pub(crate) struct Args {
     /// The schema to print
-    #[arg(value_name = "NAME", required_unless_present_any = ["list", "asyncapi"])]
+    #[arg(value_name = "NAME")]
     name: Option<String>,
     /// Print the names of the schemas
     #[arg(long, conflicts_with_all = ["name", "asyncapi"])]
@@ -46,6 +46,10 @@ pub(crate) fn run(args: &Args, out: Out) -> anyhow::Result<Code> {
                 .hint(format!("there are {}", names.join(", ")))
         })?;
         out.either(schema, serde_json::to_string_pretty(schema)?)?;
+    } else {
+        return Err(Fault::usage("which schema?")
+            .hint(format!("there are {}; or say --list or --asyncapi", names.join(", ")))
+            .into());
     }
     Ok(Code::Done)
 }

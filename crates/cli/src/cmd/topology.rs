@@ -1,11 +1,12 @@
 //! `sinew topology`: the streams of the org, what they are to be and what they are.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use sinew_bus::{
     Topology,
     ensure::{Change, Consent, Difference, Outcome, StreamState},
 };
+use sinew_model::stream::{Discard, Retention, Storage};
 
 use crate::{args::Global, cmd::up, exit::Code, output::Out, target::Target, text};
 
@@ -23,9 +24,9 @@ pub(crate) enum Command {
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_long_help = "Examples:
   sinew topology show
-  sinew topology plan --file topology.toml --json")]
+  sinew topology plan --file topology.toml")]
 pub(crate) struct Args {
-    /// A TOML file with values for the streams
+    /// A TOML file with values for the streams, as `streams.AGENT_TASKS.max_msgs = 50000`
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
 }
@@ -37,7 +38,7 @@ pub(crate) struct Args {
 #[command(after_long_help = "Example:
   sinew topology apply --file topology.toml")]
 pub(crate) struct ApplyArgs {
-    /// A TOML file with values for the streams
+    /// A TOML file with values for the streams, as `streams.AGENT_TASKS.max_msgs = 50000`
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
     /// Let messages be deleted that a lower limit leaves no room for
@@ -64,7 +65,7 @@ pub(crate) async fn run(command: Command, global: &Global, out: Out) -> anyhow::
                         StreamState::Same => ("as it is to be", &[]),
                         StreamState::Drift(drift) => ("differs", drift),
                     };
-                    print(stream.stream, word, drift, out)?;
+                    print(stream.stream, word, drift, args.file.as_deref(), out)?;
                 }
             }
             Ok(if plan.is_empty() { Code::Done } else { Code::Failed })
@@ -84,7 +85,7 @@ pub(crate) async fn run(command: Command, global: &Global, out: Out) -> anyhow::
                         Outcome::Updated => "updated",
                         Outcome::Unchanged => "unchanged",
                     };
-                    print(stream.stream, word, &stream.left, out)?;
+                    print(stream.stream, word, &stream.left, args.file.as_deref(), out)?;
                 }
             }
             Ok(if report.is_complete() { Code::Done } else { Code::Failed })
@@ -92,13 +93,26 @@ pub(crate) async fn run(command: Command, global: &Global, out: Out) -> anyhow::
     }
 }
 
-fn print(stream: &str, word: &str, differences: &[Difference], out: Out) -> anyhow::Result<()> {
+fn print(
+    stream: &str,
+    word: &str,
+    differences: &[Difference],
+    file: Option<&Path>,
+    out: Out,
+) -> anyhow::Result<()> {
     out.line(format_args!("{stream:<16}  {word}"))?;
+    // Without the file of the plan, it would be mended to something else.
+    let file = file.map(|file| format!(" --file {}", file.display())).unwrap_or_default();
+    let apply = format!("sinew topology apply{file}");
     for it in differences {
         let how = match it.change {
-            Change::InPlace => "`sinew topology apply` mends it",
-            Change::DeletesMessages => "mending deletes messages: apply --delete-messages",
-            Change::Impossible => "the server can't change it: make the stream anew by hand",
+            Change::InPlace => format!("`{apply}` mends it"),
+            Change::DeletesMessages => {
+                format!("`{apply} --delete-messages` mends it, and deletes messages")
+            }
+            Change::Impossible => {
+                "the server can't change it: make the stream anew by hand".to_owned()
+            }
         };
         out.line(format_args!("  {} is {}, to be {}: {how}", it.field, it.found, it.wanted))?;
     }
@@ -118,10 +132,21 @@ fn show(topology: &Topology, out: Out) -> anyhow::Result<Code> {
         };
         out.line(format_args!("{:<16}  {}", stream.name, stream.description))?;
         out.line(format_args!("  subjects {}", stream.subjects.join(" ")))?;
-        out.line(format_args!(
-            "  {:?}, {:?}, discard {:?}, at most {} messages, kept {age}",
-            stream.storage, stream.retention, stream.discard, stream.max_msgs
-        ))?;
+        let storage = match stream.storage {
+            Storage::File => "on disk",
+            Storage::Memory => "in memory",
+        };
+        let most = match (stream.max_msgs, stream.discard) {
+            (..0, _) => "any number of messages".to_owned(),
+            (most, Discard::New) => format!("at most {most} messages, then it refuses"),
+            (most, Discard::Old) => format!("at most {most} messages, then the oldest go"),
+        };
+        let kept = match stream.retention {
+            Retention::WorkQueue if stream.max_age.is_zero() => "until they are acked".to_owned(),
+            Retention::WorkQueue => format!("until they are acked, or {age}"),
+            Retention::Limits => age,
+        };
+        out.line(format_args!("  {storage}, {most}, kept {kept}"))?;
     }
     Ok(Code::Done)
 }

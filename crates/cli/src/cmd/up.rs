@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Context as _;
 use serde_json::json;
-use sinew_bus::{Bus, Topology, ensure::Consent};
+use sinew_bus::{Bus, Topology, connect::without_login, ensure::Consent};
 use sinew_model::{OrgId, Root};
 use sinew_server::{
     Engine, Settings,
@@ -56,7 +56,7 @@ pub(crate) struct Args {
     /// Run no nats-server, and serve the org on this one
     #[arg(long, value_name = "URL", conflicts_with_all = ["port", "nats_server", "durability"])]
     nats_url: Option<String>,
-    /// A TOML file with values for the streams
+    /// A TOML file with values for the streams, as `streams.AGENT_TASKS.max_msgs = 50000`
     #[arg(long, value_name = "FILE")]
     topology: Option<PathBuf>,
 }
@@ -225,10 +225,12 @@ async fn beside(
     }
     let bus = Bus::connect(config).await?;
     let topology = prepare(&bus, args.topology.as_deref(), out).await?;
-    let ready = json!({ "event": "ready", "url": url, "org": org, "dataDir": args.data_dir });
+    let shown = without_login(url);
+    let ready = json!({ "event": "ready", "url": shown, "org": org, "dataDir": args.data_dir });
+    let login = if shown == url { "" } else { "   # and the login" };
     let text = format!(
-        "sinew serves {org} on {url}\nnext, in another terminal:\n  \
-           export {}={url} {}={org}\n  \
+        "sinew serves {org} on {shown}\nnext, in another terminal:\n  \
+           export {}={shown} {}={org}{login}\n  \
            sinew agent run --role cto -- wc -w",
         env::URL,
         env::ORG

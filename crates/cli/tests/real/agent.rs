@@ -174,6 +174,21 @@ fn what_a_program_delegates_is_a_child_and_is_delegated_once_however_often_it_is
 }
 
 #[test]
+fn what_a_program_says_on_stderr_is_logged_in_whole_lines_with_its_task() {
+    let backbone = Backbone::start();
+    let _other = backbone.agent("qa", "cat >/dev/null", &[]);
+    let script = format!("printf 'one ' >&2; {SINEW} task delegate qa Inner --wait; exit 0");
+    let agent = backbone.agent("cto", &script, &[]);
+    backbone.place.get(&delegate("cto", &["--id", "T1", "--wait"]));
+    agent.until_says("bytes of result");
+    let said = agent.err();
+    let has = |words: [&str; 2]| said.lines().any(|line| words.iter().all(|it| line.contains(it)));
+    assert!(has(["one task t", "task=T1"]), "{said}");
+    assert!(has(["  started    attempt 1 on qa-", "task=T1"]), "{said}");
+    assert!(!said.lines().any(|line| line.trim_end().ends_with("INFO")), "{said}");
+}
+
+#[test]
 fn no_password_is_in_the_environment_of_a_program() {
     let backbone = Backbone::start();
     let _agent = backbone.agent("cto", "env", &[]);

@@ -63,6 +63,35 @@ fn a_scheduled_task_waits_and_shows_it() {
     let listed = backbone.place.json(&["task", "list", "--phase", "scheduled"]);
     assert_eq!(listed["tasks"][0]["taskId"], "T1");
     assert_eq!(backbone.place.json(&["task", "list", "--ended"])["tasks"], serde_json::json!([]));
+    let shown = backbone.place.get(&["task", "show", "T1"]);
+    assert!(shown.contains("\nnext try  ") && shown.contains("\ndeadline  "), "{shown}");
+    // What would be given up before it may begin is a slip.
+    let late = ["task", "delegate", "cto", "Late", "--delay", "2h", "--deadline", "1h"];
+    backbone.place.run(&late).says(2, "a later --deadline");
+    backbone.place.run(&["task", "delegate", "cto", "Late", "--delay", "8d"]).says(2, "given up");
+}
+
+#[test]
+fn what_waits_for_another_try_is_found_among_those() {
+    let backbone = Backbone::start();
+    let longer = ["--retry-first", "1h"];
+    let args = ["agent", "run", "--role", "cto", "--", "sh", "-c", "exit 3"];
+    let _agent = backbone.place.start("cto", &[&args[..4], &longer, &args[4..]].concat());
+    backbone.place.get(&["task", "delegate", "cto", "Fails", "--id", "T1"]);
+    backbone.until_phase("T1", "retrying");
+    let shown = backbone.place.get(&["task", "show", "T1"]);
+    assert!(shown.contains("to be tried again at 2"), "{shown}");
+}
+
+#[test]
+fn a_plan_says_how_it_is_applied() {
+    let backbone = Backbone::start();
+    backbone.place.write("t.toml", "[streams.AGENT_TASKS]\nmax_msgs = 50\n");
+    let plan = backbone.place.run(&["topology", "plan", "--file", "t.toml"]);
+    assert_eq!(plan.code, Some(1));
+    assert!(plan.out.contains("`sinew topology apply --file t.toml` mends it"), "{plan:?}");
+    backbone.place.get(&["topology", "apply", "--file", "t.toml"]);
+    backbone.place.get(&["topology", "plan", "--file", "t.toml"]);
 }
 
 #[test]
@@ -105,6 +134,8 @@ fn without_a_backbone_it_says_what_to_do() {
     let place = Place::new();
     place.run(&["task", "list"]).says(5, "run `sinew up`");
     place.run(&["task", "list", "--url", "nats://127.0.0.1:1"]).says(2, "--org");
+    let login = place.run(&["task", "list", "--url", "nats://bob:pass@127.0.0.1:1"]);
+    login.says(2, "which org at nats://127.0.0.1:1?");
     let nobody = ["task", "list", "--url", "nats://127.0.0.1:1", "--org", "acme"];
     place.run(&nobody).says(5, "no connection");
     place.run(&["task", "list", "--context", "no/such.json"]).says(5, "no/such.json");

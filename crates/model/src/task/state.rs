@@ -201,6 +201,12 @@ impl State {
     #[must_use]
     pub const fn word(&self) -> &'static str {
         match &self.phase {
+            // A longer wait between two attempts is a schedule too.
+            Phase::Queued { queue_seq: None, not_before: Some(_) }
+                if self.attempts > self.attempts_forgiven =>
+            {
+                "retrying"
+            }
             Phase::Queued { queue_seq: None, not_before: Some(_) } => "scheduled",
             Phase::Queued { .. } => "queued",
             Phase::Running { .. } => "running",

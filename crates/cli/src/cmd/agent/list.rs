@@ -23,7 +23,8 @@ const NO_STREAM: u32 = 10_059;
 /// Show who is alive, idle, busy, asleep or stale, and what they hold.
 ///
 /// It listens for a moment. An agent that is not heard, and was a few minutes ago, is stale; a
-/// role that has tasks on its queue and no agent that is heard is asleep.
+/// role that has tasks on its queue and no agent that is heard is asleep. QUEUED counts the tasks on
+/// the queue of the role, with those that its agents hold.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_long_help = "Example:
   sinew agent list")]

@@ -19,7 +19,7 @@ use crate::{
     output::Out,
     signals,
     target::{self, Target},
-    text::given_span,
+    text::{given_span, number_to},
 };
 
 /// Make any program an agent.
@@ -47,7 +47,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME")]
     instance: Option<InstanceId>,
     /// Programs that run at a time
-    #[arg(long, value_name = "N", default_value_t = limits::CONCURRENCY)]
+    #[arg(long, value_name = "N", default_value_t = limits::CONCURRENCY, value_parser = number_to::<{ limits::CONCURRENCY_MAX }>)]
     concurrency: usize,
     /// How long running programs may go on after the first Ctrl-C, as 20s
     #[arg(long, value_name = "SPAN", default_value = "20s", value_parser = given_span)]
@@ -58,7 +58,7 @@ pub(crate) struct Args {
     /// The longest wait after a failed attempt
     #[arg(long, value_name = "SPAN", default_value = "10m", value_parser = given_span)]
     retry_longest: Duration,
-    /// A TOML file with values for the streams
+    /// A TOML file with values for the streams, as `streams.AGENT_TASKS.max_msgs = 50000`
     #[arg(long, value_name = "FILE")]
     topology: Option<PathBuf>,
     /// The program and its arguments, after --
@@ -90,7 +90,7 @@ pub(crate) async fn run(args: Args, global: &Global, out: Out) -> anyhow::Result
         Backoff { first: args.retry_first, longest: args.retry_longest.max(args.retry_first) };
     settings.topology = Some(up::topology(&bus, args.topology.as_deref())?);
     if !out.is_json() {
-        let name = instance.map_or_else(|| role.to_string(), |instance| instance.to_string());
+        let name = instance.map_or_else(|| "this agent".to_owned(), |name| name.to_string());
         out.note(format_args!("{name} takes the tasks of {role}; Ctrl-C ends it in order"));
     }
     let tally = tokio::select! {

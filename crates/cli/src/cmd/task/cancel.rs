@@ -7,10 +7,10 @@ use crate::{args::Global, exit::Code, output::Out, target::Target, view};
 
 /// Call a task off.
 ///
-/// Nothing more of it is started, and a running attempt is told to stop. A task that has ended is left as it is, and the command ends with 4.
+/// Nothing more of it is started, and a running attempt is told to stop. What it delegated goes on: each child is a task of its own (`sinew task list --parent ID`). A task that has ended is left as it is, and the command ends with 4.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_long_help = "Example:
-  sinew task cancel 01983f --reason \"no longer needed\"")]
+  sinew task cancel t01983f --reason \"no longer needed\"")]
 pub(crate) struct Args {
     /// The task: its id, or the beginning of one that only it has
     task: String,

@@ -10,7 +10,7 @@ use sinew_agent::{Client, Delegated, Delegation, client::new_id};
 use sinew_bus::clock;
 use sinew_model::{
     Band, Role, TaskId,
-    limits::{BODY_BYTES, EFFECTS_PER_TASK},
+    limits::{BODY_BYTES, DEADLINE, EFFECTS_PER_TASK},
     task::{Change, End, Transition},
 };
 
@@ -124,11 +124,20 @@ fn delegation(args: &Args) -> anyhow::Result<Delegation> {
     if let Some(id) = &args.id {
         it = it.id(id.clone());
     }
-    if let Some(text) = &args.deadline {
-        it = it.deadline(moment(text)?);
+    let due = args.deadline.as_deref().map(moment).transpose()?;
+    if let Some(due) = due {
+        it = it.deadline(due);
     }
     if let Some(text) = args.delay.as_ref().or(args.at.as_ref()) {
-        it = it.not_before(moment(text)?);
+        let (begin, due) = (moment(text)?, due.unwrap_or_else(|| clock::now().plus(DEADLINE)));
+        if begin >= due {
+            return Err(Fault::usage(format!(
+                "it would begin at {begin}, and is given up at {due}"
+            ))
+            .hint("give it a later --deadline")
+            .into());
+        }
+        it = it.not_before(begin);
     }
     if let Some(attempts) = args.max_attempts {
         it = it.max_attempts(attempts);

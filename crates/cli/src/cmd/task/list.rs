@@ -1,9 +1,16 @@
 //! `sinew task list`: tasks from the view, the newest first.
 
-use sinew_model::{Role, TaskId};
+use sinew_model::{Role, TaskId, limits::VIEW_ROWS};
 use sinew_views::task::{Filter, PHASES, TaskRow};
 
-use crate::{args::Global, exit::Code, output::Out, target::Target, text, view};
+use crate::{
+    args::Global,
+    exit::Code,
+    output::Out,
+    target::Target,
+    text::{self, number_to},
+    view,
+};
 
 /// Characters of a title that the list shows.
 const TITLE: usize = 48;
@@ -37,7 +44,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TEXT")]
     search: Option<String>,
     /// So many at most
-    #[arg(long, value_name = "N", default_value_t = 50)]
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = number_to::<VIEW_ROWS>)]
     limit: usize,
     /// The page that begins there: what `next` of the page before said
     #[arg(long, value_name = "N")]
@@ -69,13 +76,13 @@ pub(crate) async fn run(args: Args, global: &Global, out: Out) -> anyhow::Result
         return Ok(Code::Done);
     }
     if page.tasks.is_empty() {
-        out.note("no such task");
+        out.note("no tasks");
         return Ok(Code::Done);
     }
     let head = ["TASK", "ROLE", "PHASE", "TRY", "CHANGED", "TITLE"];
     out.line(text::table(&head, page.tasks.iter().map(cells)))?;
     if let Some(next) = page.next {
-        out.note(format_args!("there are more: --after {next}"));
+        out.note(format_args!("there are more: go on with --after {next}"));
     }
     Ok(Code::Done)
 }

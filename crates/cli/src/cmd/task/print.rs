@@ -14,8 +14,9 @@ pub(crate) fn describe(change: &Change) -> String {
             let title = short(&assignment.title, WIDE);
             format!("{} delegates to {}: {title}", assignment.delegator, assignment.role)
         }
-        Change::Enqueued { epoch, reason, .. } => {
-            format!("{} (epoch {epoch})", enqueued(*reason))
+        Change::Enqueued { epoch, reason, not_before, .. } => {
+            let when = not_before.map(|at| format!(" at {at}")).unwrap_or_default();
+            format!("{}{when} (epoch {epoch})", enqueued(*reason))
         }
         Change::Started(start) => format!("attempt {} on {}", start.attempt, start.instance),
         Change::Progress { message, percent, .. } => {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use sinew_bus::Logged;
-use sinew_model::task::{End, State};
+use sinew_model::task::{End, Phase, State};
 
 use super::print::{after, describe};
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
 /// Prints every entry of its log, with the time since the task was created, and then its result.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_long_help = "Example:
-  sinew task show 01983f")]
+  sinew task show t01983f")]
 pub(crate) struct Args {
     /// The task: its id, or the beginning of one that only it has
     task: String,
@@ -47,18 +47,14 @@ pub(crate) async fn run(args: &Args, global: &Global, out: Out) -> anyhow::Resul
     }
     head(id.as_str(), state, out)?;
     let begun = history.entries.first().map(|first| first.time);
+    let wide = history.entries.iter().map(|logged| by(logged).len()).max().unwrap_or_default();
     for logged in &history.entries {
-        let entry = &logged.stored.entry;
-        let by = entry
-            .by
-            .instance
-            .as_ref()
-            .map_or_else(|| entry.by.role.to_string(), ToString::to_string);
+        let (entry, by) = (&logged.stored.entry, by(logged));
         let when = after(logged.time, begun.unwrap_or(logged.time));
         let void = logged.void.map(|void| format!("  [void: {void}]")).unwrap_or_default();
         let word = entry.change.transition().word();
         out.line(format_args!(
-            "{when:>9}  {word:<9}  {by:<16}  {}{void}",
+            "{when:>9}  {word:<9}  {by:<wide$}  {}{void}",
             describe(&entry.change)
         ))?;
     }
@@ -72,6 +68,12 @@ pub(crate) async fn run(args: &Args, global: &Global, out: Out) -> anyhow::Resul
     Ok(Code::Done)
 }
 
+/// Who wrote an entry.
+fn by(logged: &Logged) -> String {
+    let by = &logged.stored.entry.by;
+    by.instance.as_ref().map_or_else(|| by.role.to_string(), ToString::to_string)
+}
+
 fn head(id: &str, state: &State, out: Out) -> anyhow::Result<()> {
     out.line(format_args!("task      {id}"))?;
     if let Some(it) = &state.assignment {
@@ -83,7 +85,16 @@ fn head(id: &str, state: &State, out: Out) -> anyhow::Result<()> {
         out.line(format_args!("created   {} ({})", it.created_at, text::ago(it.created_at)))?;
     }
     let (word, attempts, failures) = (state.word(), state.attempts, state.failures);
-    out.line(format_args!("stands    {word}, {attempts} attempts begun, {failures} failed\n"))
+    out.line(format_args!("stands    {word}; attempts: {attempts}, of which failed: {failures}"))?;
+    if let Phase::Queued { queue_seq: None, not_before: Some(next) }
+    | Phase::Released { retry_at: Some(next), .. } = &state.phase
+    {
+        out.line(format_args!("next try  {next}"))?;
+    }
+    if state.end().is_none() {
+        out.line(format_args!("deadline  {}", state.due))?;
+    }
+    out.line("")
 }
 
 fn document(logged: &Logged) -> serde_json::Value {

@@ -10,7 +10,7 @@ use crate::{args::Global, exit::Code, output::Out, target::Target, view};
 /// Prints every entry of its log so far, then each new one. Ends with 1 if the task does not complete.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_long_help = "Example:
-  sinew task watch 01983f")]
+  sinew task watch t01983f")]
 pub(crate) struct Args {
     /// The task: its id, or the beginning of one that only it has
     task: String,
