@@ -54,11 +54,14 @@ pub struct Config {
     /// Whether publishes go through a committer of another process where one serves
     /// ([`CommitService`](crate::CommitService)), so that many processes share its batches.
     pub commit_service: bool,
+    /// How many publishes to one stream must wait together before they become one atomic batch, 2
+    /// to 500; `None`: so many that a batch is faster, by the clock.
+    pub batch_from: Option<usize>,
 }
 
 impl std::fmt::Debug for Config {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { url, auth, root, org, name, commit_service } = self;
+        let Self { url, auth, root, org, name, commit_service, batch_from } = self;
         f.debug_struct("Config")
             .field("url", &without_login(url))
             .field("auth", auth)
@@ -66,6 +69,7 @@ impl std::fmt::Debug for Config {
             .field("org", org)
             .field("name", name)
             .field("commit_service", commit_service)
+            .field("batch_from", batch_from)
             .finish()
     }
 }
@@ -82,6 +86,7 @@ impl Config {
             org,
             name,
             commit_service: false,
+            batch_from: None,
         }
     }
 }
@@ -174,7 +179,7 @@ impl Bus {
         // The event of the first connection comes a moment later. Without this wait it would look
         // like a reconnect to who publishes at once. An error means that no event will come.
         drop(connections.wait_for(|count| *count > 0).await);
-        let committers = Committers::new(config.commit_service);
+        let committers = Committers::new(config.commit_service, config.batch_from);
         let subjects = Subjects::new(config.root, config.org);
         let bus = Self { inner: Arc::new(Inner { client, subjects, connections, committers }) };
         match bus.require_version() {

@@ -211,8 +211,7 @@ pub const PUBLISH_AGAIN_LONGEST: Duration = Duration::from_millis(500);
 /// none is asked for: fewer and larger pulls for an instance with many places.
 pub const PULL_SHARES: usize = 8;
 
-/// Fewest messages that go as one atomic batch, and most that go one by one at a time before it is
-/// known how fast the stream takes them.
+/// Fewest messages that go as one atomic batch.
 pub const BATCH_LEAST: usize = 16;
 
 /// What an atomic batch is taken to cost beyond its messages before one was sent: the server makes

@@ -21,7 +21,7 @@ use tokio::{
 use super::{
     Accepted, PublishStats,
     message::Message,
-    pace::Pace,
+    pace::{Pace, Plan},
     refusal::{Refusal, WRITE_ON_ITS_WAY},
     send::{Link, Verdict},
     stats::{Counters, count},
@@ -76,6 +76,8 @@ pub(crate) struct Committers {
     counters: Arc<Counters>,
     /// Whether to look for committers of other processes.
     service: bool,
+    /// See [`Config::batch_from`](crate::Config::batch_from).
+    batch_from: Option<usize>,
     /// By stream. Held only to look up or to add, never over an await.
     queues: Mutex<HashMap<String, Queue>>,
 }
@@ -89,8 +91,8 @@ struct Queue {
 }
 
 impl Committers {
-    pub(crate) fn new(service: bool) -> Self {
-        Self { counters: Arc::default(), service, queues: Mutex::default() }
+    pub(crate) fn new(service: bool, batch_from: Option<usize>) -> Self {
+        Self { counters: Arc::default(), service, batch_from, queues: Mutex::default() }
     }
 
     pub(crate) fn stats(&self) -> PublishStats {
@@ -111,7 +113,7 @@ impl Committers {
             service,
             Arc::clone(&self.counters),
         );
-        tokio::spawn(Committer::new(Arc::new(link), arrivals).run());
+        tokio::spawn(Committer::new(Arc::new(link), arrivals, self.batch_from).run());
         let queue = Queue { sender, room: Arc::new(Semaphore::new(limits::PUBLISHES_QUEUED)) };
         queues.insert(stream.to_owned(), queue.clone());
         queue
@@ -229,12 +231,12 @@ struct Tried {
 }
 
 impl Committer {
-    fn new(link: Arc<Link>, arrivals: mpsc::Receiver<Pending>) -> Self {
+    fn new(link: Arc<Link>, arrivals: mpsc::Receiver<Pending>, batch_from: Option<usize>) -> Self {
         Self {
             link,
             arrivals,
             held: VecDeque::new(),
-            pace: Pace::default(),
+            pace: Pace::new(batch_from),
             singles: JoinSet::new(),
             batch: JoinSet::new(),
             repetitions: JoinSet::new(),
@@ -279,15 +281,17 @@ impl Committer {
     /// Sends what is held as far as it is to go now: one by one up to the break-even, and beyond
     /// that as a batch as soon as that many are held.
     fn send(&mut self) {
-        let may_batch = self.link.may_batch();
-        let least = self.pace.break_even();
-        let window = if may_batch { least } else { limits::PUBLISHES_QUEUED };
-        while self.singles.len() < window
+        let plan = if self.link.may_batch() {
+            self.pace.plan(clock::instant())
+        } else {
+            Plan { window: limits::PUBLISHES_QUEUED, batch_from: None }
+        };
+        while self.singles.len() < plan.window
             && let Some(pending) = self.held.pop_front()
         {
             self.singles.spawn(first_try(Arc::clone(&self.link), vec![pending]));
         }
-        if may_batch && self.batch.is_empty() && self.held.len() >= least {
+        if plan.batch_from.is_some_and(|least| self.held.len() >= least) && self.batch.is_empty() {
             let members = take_batch(&mut self.held, self.link.max_payload());
             self.batch.spawn(first_try(Arc::clone(&self.link), members));
         }
