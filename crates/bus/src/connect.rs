@@ -4,7 +4,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use sinew_model::{OrgId, Root, Subjects};
+use sinew_model::{OrgId, Root, Subjects, limits::REQUEST_TIMEOUT};
 use tokio::sync::watch;
 
 use crate::publish::Committers;
@@ -215,9 +215,13 @@ impl Bus {
     /// Hands everything that was sent to the server before it returns.
     ///
     /// # Errors
-    /// In words, when the connection is closed.
+    /// In words, when the connection is closed, or away for longer than a request may take: the
+    /// client by itself would wait until it is back.
     pub async fn flush(&self) -> Result<(), String> {
-        self.inner.client.flush().await.map_err(|error| error.to_string())
+        match tokio::time::timeout(REQUEST_TIMEOUT, self.inner.client.flush()).await {
+            Ok(flushed) => flushed.map_err(|error| error.to_string()),
+            Err(_) => Err(format!("no connection within {} ms", REQUEST_TIMEOUT.as_millis())),
+        }
     }
 
     pub(crate) fn committers(&self) -> &Committers {

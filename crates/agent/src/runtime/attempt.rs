@@ -200,14 +200,12 @@ impl Running<'_> {
     /// Looks whether the log still names this attempt; if not, the handler is told to stop.
     async fn check(&mut self) {
         let mut log = self.log.lock().await;
-        let before = log.last_seq();
         if let Err(error) = log.refresh().await {
             tracing::debug!(task = %log.id(), %error, "the task's log can't be read now");
             return;
         }
-        if log.last_seq() == before {
-            return;
-        }
+        // Also where nothing is new: the handler's own calls read the same log, and may have been
+        // the first to see that the task is lost.
         let named = log.state().and_then(|state| state.running()).map(|start| start.attempt);
         drop(log);
         if named != Some(self.attempt) {

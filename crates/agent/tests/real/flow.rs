@@ -188,3 +188,16 @@ async fn a_runtime_that_stopped_swallows_nothing_that_comes_after() {
         next.stop().await;
     }
 }
+
+#[tokio::test]
+async fn a_runtime_stops_also_while_its_server_is_away() {
+    let backbone = Backbone::start().await;
+    let runtime = backbone.run(backbone.settings("cto"), echo).await;
+    let id =
+        backbone.client("ceo").delegate(Delegation::new(role("cto"), "Once")).await.unwrap().id;
+    backbone.client("ceo").outcome(&id).await.unwrap();
+    backbone.until_queue_is_empty().await;
+    backbone.server.kill();
+    let stopped = tokio::time::timeout(PATIENCE, runtime.stop()).await.unwrap();
+    assert_eq!(stopped.ended, 1);
+}

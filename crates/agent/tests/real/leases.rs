@@ -319,6 +319,37 @@ async fn a_queued_and_a_running_task_are_called_off() {
 }
 
 #[tokio::test]
+async fn a_handler_is_told_to_stop_also_where_its_own_call_saw_the_loss_first() {
+    let backbone = Backbone::with(NatsServer::start(), SHORT).await;
+    let (gate, seen) = (Gate::shut(), Seen::default());
+    let (pass, noted) = (gate.clone(), seen.clone());
+    let running = backbone
+        .run(backbone.settings("cto"), move |task: Context| {
+            let (pass, noted) = (pass.clone(), noted.clone());
+            async move {
+                pass.pass().await;
+                let child = Delegation::new(role("qa"), "Too late");
+                // As a handler does that goes on after an error.
+                while task.delegate(child.clone()).await.is_ok() {}
+                task.stopped().await;
+                noted.stopped.store(true, Ordering::SeqCst);
+                Err(Failure::fatal("stopped"))
+            }
+        })
+        .await;
+    let id = delegate(&backbone, "Called off").await;
+    backbone.until_count(&id, Transition::Started, 1).await;
+    gate.open();
+    backbone.until_count(&id, Transition::Effect, 3).await;
+    backbone.client("ceo").cancel(&id, "changed our minds").await.unwrap();
+    wait::until("the handler to be told", PATIENCE, async || {
+        if seen.stopped.load(Ordering::SeqCst) { Ok(()) } else { Err("not yet".to_owned()) }
+    })
+    .await;
+    assert_eq!(running.stop().await.lost, 1);
+}
+
+#[tokio::test]
 async fn a_task_that_is_past_its_deadline_is_dead_and_not_started() {
     let backbone = Backbone::start().await;
     let ceo = backbone.client("ceo");

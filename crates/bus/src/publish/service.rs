@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use serde_json::{Value, json};
 use sinew_model::{Address, Subjects, header, limits};
-use tokio::{sync::Semaphore, task::JoinSet};
+use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -22,6 +22,7 @@ use super::{
     send::Verdict,
 };
 use crate::{
+    clock,
     connect::Bus,
     request::{ApiError, RequestError},
 };
@@ -95,17 +96,19 @@ impl CommitService {
 async fn serve(bus: Bus, stream: Arc<str>, mut requests: Subscriber, shutdown: CancellationToken) {
     let room = Arc::new(Semaphore::new(limits::PUBLISHES_QUEUED));
     let mut taken = JoinSet::new();
-    let mut is_open = true;
+    let mut end = None;
     loop {
         let request = tokio::select! {
-            () = shutdown.cancelled(), if is_open => {
-                is_open = false;
+            () = shutdown.cancelled(), if end.is_none() => {
+                end = Some(clock::instant() + limits::COMMIT_SERVICE_PATIENCE);
                 // Requests that are on their way still come; then the subscription ends.
                 match requests.drain().await {
                     Ok(()) => continue,
                     Err(_) => break,
                 }
             }
+            // Without a connection the subscription does not end by itself.
+            () = until(end) => break,
             request = requests.next() => request,
             Some(_) = taken.join_next() => continue,
         };
@@ -119,6 +122,13 @@ async fn serve(bus: Bus, stream: Arc<str>, mut requests: Subscriber, shutdown: C
         });
     }
     while taken.join_next().await.is_some() {}
+}
+
+async fn until(end: Option<Instant>) {
+    match end {
+        Some(end) => tokio::time::sleep_until(end).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Publishes for another process, and tells it what came of it.

@@ -8,7 +8,7 @@ use futures::StreamExt as _;
 use sinew_agent::{Client, FinishError, enqueue};
 use sinew_bus::{Bus, ExecuteError, HistoryError, RequestError, TaskLog, clock};
 use sinew_model::{
-    InstanceId, Role, TaskId,
+    Assignment, InstanceId, Role, TaskId,
     limits::{SWEEP_AT_ONCE, SWEEP_EVERY, SWEEP_GRACE, SWEEP_PAUSE, SWEEP_STEP, SWEEP_TASKS},
     stream::{AGENT_TASKS, TASK_SCHEDULES},
     task::{
@@ -122,7 +122,13 @@ impl Sweep {
                 () = shutdown.cancelled() => return,
                 () = clock::pause(self.pace.every) => {}
             }
-            match self.round().await {
+            // A round may wait for a server that is away, and whoever stops does not. Where it is
+            // left in the middle, the next one finds the task as a crash would have left it.
+            let round = tokio::select! {
+                () = shutdown.cancelled() => return,
+                round = self.round() => round,
+            };
+            match round {
                 Ok(swept) if swept == (Swept { looked: swept.looked, ..Swept::default() }) => {
                     tracing::debug!(?swept, "the sweep found every task in good hands");
                 }
@@ -221,7 +227,12 @@ impl Sweep {
         let now = clock::now();
         let there = match sweep::look(state, now, self.pace.grace) {
             Look::Nowhere => true,
-            Look::Queue(seq) => self.bus.at(AGENT_TASKS, seq).await?.is_some(),
+            Look::Queue(seq) => {
+                let message = self.bus.at(AGENT_TASKS, seq).await?;
+                // A queue that was made anew counts from 1 again, so it may be another's message.
+                let queued = message.map(|message| Assignment::decode(&message.payload));
+                queued.is_some_and(|queued| queued.is_ok_and(|queued| queued.task_id == *id))
+            }
             Look::Schedule => {
                 let schedule = self.bus.subjects().schedule(id);
                 self.bus.last(TASK_SCHEDULES, schedule.as_str()).await?.is_some()

@@ -150,6 +150,46 @@ async fn a_queue_that_was_emptied_by_hand_is_filled_again_and_every_task_ends_on
 }
 
 #[tokio::test]
+async fn a_task_of_a_queue_that_was_deleted_is_not_taken_for_another_of_the_same_sequence() {
+    let org = Org::start().await;
+    let ceo = org.client();
+    let id = ceo.delegate(Delegation::new(role("cto"), "First of the old queue")).await.unwrap().id;
+    let call = format!("STREAM.DELETE.{AGENT_TASKS}");
+    let _: Value = org.bus.api(&call, &Value::Null).await.unwrap();
+    Topology::standard(&org.bus).ensure_stream(&org.bus, AGENT_TASKS).await.unwrap();
+    // Nobody works for this role, so its message stays where the first one was.
+    ceo.delegate(Delegation::new(role("qa"), "First of the new one")).await.unwrap();
+    let serving = org.serve("views.db").await;
+    org.until(&id, "enqueued").await;
+    let (shutdown, worker) = org.work(|_| async { Ok(json!("done")) }).await;
+    assert_eq!(ceo.outcome(&id).await.unwrap().end, End::Completed { result: json!("done") });
+    shutdown.cancel();
+    worker.await.unwrap();
+    serving.stop().await;
+}
+
+#[tokio::test]
+async fn a_service_stops_while_its_server_is_away_in_mid_round() {
+    let org = Org::start().await;
+    let ceo = org.client();
+    for number in 0..200 {
+        ceo.delegate(Delegation::new(role("cto"), format!("Task {number}"))).await.unwrap();
+    }
+    let serving = org.serve("views.db").await;
+    // A purge that the sweep notices shows that it goes round.
+    let clock = ceo.delegate(Delegation::new(role("qa"), "Clock")).await.unwrap().id;
+    org.purge(AGENT_TASKS).await;
+    org.until(&clock, "enqueued").await;
+    org.server.kill();
+    // Each look of the next round waits for the server.
+    wait::holds("the service to go on", Duration::from_secs(2), async || {
+        if serving.task.is_finished() { Err("it has ended".to_owned()) } else { Ok(()) }
+    })
+    .await;
+    tokio::time::timeout(Duration::from_secs(20), serving.stop()).await.unwrap();
+}
+
+#[tokio::test]
 async fn an_attempt_without_message_is_left_alone_while_its_worker_lives() {
     let org = Org::start().await;
     let ceo = org.client();
