@@ -1,5 +1,5 @@
 //! The arguments that every verb has, and the verbs. What a verb takes besides stands beside what
-//! it does, in [`cmd`](crate::cmd).
+//! it does, in [`cmd`].
 
 use std::path::PathBuf;
 

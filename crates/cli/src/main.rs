@@ -1,6 +1,6 @@
 //! The `sinew` command. Here is only the way in: read the arguments, run one verb, and turn what
 //! came of it into an exit code. Each verb is a file in [`cmd`]; [`exit`] has the table of codes,
-//! [`env`] that of the environment.
+//! [`mod@env`] that of the environment.
 
 mod args;
 mod cmd;
