@@ -191,8 +191,8 @@ impl Client {
     /// See [`DelegateError`].
     pub async fn delegate(&self, what: Delegation) -> Result<Delegated, DelegateError> {
         if let Some(acting) = &self.acting {
-            let child = self.record(acting, what).await?;
-            return self.carry_out(child, true).await;
+            let (child, look) = self.record(acting, what).await?;
+            return self.carry_out(child, look).await;
         }
         let by = Delegator { role: self.by.role.clone(), parent: None };
         let given = what.id.clone();
@@ -202,8 +202,13 @@ impl Client {
     }
 
     /// Records in the log of the task on whose behalf it is made what is about to be delegated.
-    /// What an earlier attempt recorded under the same key stands.
-    async fn record(&self, acting: &Acting, what: Delegation) -> Result<Assignment, DelegateError> {
+    /// What an earlier attempt recorded under the same key stands. Says besides whether the id may
+    /// be known: one that comes from the key is not before it is recorded.
+    async fn record(
+        &self,
+        acting: &Acting,
+        what: Delegation,
+    ) -> Result<(Assignment, bool), DelegateError> {
         let mut log = acting.log.lock().await;
         let key = match &what.key {
             Some(key) if key.is_empty() || key.len() > EFFECT_KEY_BYTES => {
@@ -223,11 +228,11 @@ impl Client {
         let attempt = acting.attempt;
         let command = Command::Effect { attempt, key: key.clone(), effect };
         match log.execute(&command).await {
-            Ok(_) => Ok(assignment),
+            Ok(_) => Ok((assignment, what.id.is_some())),
             Err(ExecuteError::Refused(Refusal::EffectRecorded)) => {
                 match log.state().and_then(|state| state.effects.get(&key)) {
-                    Some(Effect::Delegate { assignment }) => Ok(assignment.clone()),
-                    None => Ok(assignment),
+                    Some(Effect::Delegate { assignment }) => Ok((assignment.clone(), true)),
+                    None => Ok((assignment, true)),
                 }
             }
             Err(error) => Err(DelegateError::Parent(error)),

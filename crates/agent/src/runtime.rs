@@ -159,9 +159,9 @@ async fn take<H: Handler>(
             () = shutdown.cancelled() => break,
             Some(ended) = attempts.join_next() => reap(ended),
             band = bands.next(&host.bus, &host.settings.role) => {
-                let role = &host.settings.role;
-                host.topology.ensure_work_consumer(&host.bus, role, band).await?;
-                intake.add_consumer(band, work_consumer_name(role, band)).await;
+                if !open_band(host, &intake, band).await {
+                    bands.forget(band);
+                }
             }
             next = intake.next() => match next {
                 Ok((delivery, slot)) => {
@@ -180,6 +180,22 @@ async fn take<H: Handler>(
     }
     intake.stop().await;
     Ok(())
+}
+
+/// Takes a band into use. What stands in the way now is no reason to end the work on the others.
+async fn open_band(host: &Host, intake: &Intake, band: Band) -> bool {
+    let role = &host.settings.role;
+    match host.topology.ensure_work_consumer(&host.bus, role, band).await {
+        Ok(()) => {
+            intake.add_consumer(band, work_consumer_name(role, band)).await;
+            true
+        }
+        Err(error) => {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(?band, error, "a band of the queue can't be taken into use yet");
+            false
+        }
+    }
 }
 
 /// Makes a consumer again that somebody deleted. The count of attempts is in the log, so nothing

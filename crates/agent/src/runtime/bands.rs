@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use futures::future::BoxFuture;
 use sinew_bus::{Bus, Hints};
 use sinew_model::{Address, Band, Role, limits::BANDS_EVERY, stream::AGENT_TASKS};
 use tokio::time::{Interval, MissedTickBehavior};
@@ -14,6 +15,9 @@ pub(crate) struct Watch {
     /// queue is looked at now and then besides.
     hints: Option<Hints>,
     tick: Interval,
+    /// The look that is under way. It outlives the call that began it: a busy runtime drops each
+    /// call as soon as something else happens.
+    looking: Option<BoxFuture<'static, Vec<Band>>>,
 }
 
 impl Watch {
@@ -21,15 +25,23 @@ impl Watch {
         let mut tick = tokio::time::interval(BANDS_EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let hints = bus.watch_subject(bus.subjects().tasks_bands(role).as_str()).await.ok();
-        Self { known: BTreeSet::from([Band::Normal]), hints, tick }
+        Self { known: BTreeSet::from([Band::Normal]), hints, tick, looking: None }
     }
 
-    /// The next band that has tasks and had none before.
+    /// The next band that has tasks and had none before. May be cancelled.
     pub(crate) async fn next(&mut self, bus: &Bus, role: &Role) -> Band {
         loop {
             let found = tokio::select! {
                 said = hinted(&mut self.hints) => said.and_then(|subject| band_of(bus, &subject)),
-                _ = self.tick.tick() => self.look(bus, role).await,
+                bands = seen(&mut self.looking) => {
+                    bands.into_iter().find(|band| !self.known.contains(band))
+                }
+                _ = self.tick.tick() => {
+                    if self.looking.is_none() && self.known.len() < Band::ALL.len() {
+                        self.looking = Some(Box::pin(look(bus.clone(), role.clone())));
+                    }
+                    None
+                }
             };
             if let Some(band) = found
                 && self.known.insert(band)
@@ -39,22 +51,29 @@ impl Watch {
         }
     }
 
-    async fn look(&self, bus: &Bus, role: &Role) -> Option<Band> {
-        if self.known.len() == Band::ALL.len() {
-            return None;
-        }
-        let filter = bus.subjects().tasks_bands(role);
-        match bus.depth(AGENT_TASKS, filter.as_str()).await {
-            Ok(counts) => counts
-                .keys()
-                .filter_map(|subject| band_of(bus, subject))
-                .find(|band| !self.known.contains(band)),
-            Err(error) => {
-                tracing::debug!(%error, "the bands of the queue can't be looked at now");
-                None
-            }
+    /// The band could not be taken into use: it is found again at the next look.
+    pub(crate) fn forget(&mut self, band: Band) {
+        self.known.remove(&band);
+    }
+}
+
+/// The bands that have tasks.
+async fn look(bus: Bus, role: Role) -> Vec<Band> {
+    let filter = bus.subjects().tasks_bands(&role);
+    match bus.depth(AGENT_TASKS, filter.as_str()).await {
+        Ok(counts) => counts.keys().filter_map(|subject| band_of(&bus, subject)).collect(),
+        Err(error) => {
+            tracing::debug!(%error, "the bands of the queue can't be looked at now");
+            Vec::new()
         }
     }
+}
+
+async fn seen(looking: &mut Option<BoxFuture<'static, Vec<Band>>>) -> Vec<Band> {
+    let Some(look) = looking else { return std::future::pending().await };
+    let bands = look.await;
+    *looking = None;
+    bands
 }
 
 fn band_of(bus: &Bus, subject: &str) -> Option<Band> {

@@ -6,7 +6,7 @@ use sinew_bus::{Delivery, ExecuteError, TaskLog};
 use sinew_model::{
     Assignment, TaskId, Time, header,
     limits::{DEAD_BYTES, START_STEPS},
-    task::{Change, Command, DeadCause, EnqueueReason, Refusal, ReleaseReason, Start, State},
+    task::{Change, Command, DeadCause, End, EnqueueReason, Refusal, ReleaseReason, Start, State},
 };
 
 use super::host::Host;
@@ -228,15 +228,16 @@ async fn bury(
 ) -> Result<Begin, ExecuteError> {
     let body = delivery.payload();
     let kept = body.get(..DEAD_BYTES).unwrap_or(body);
+    let which = format!("the message at {} of {}: ", delivery.queue_seq(), delivery.subject());
     let command = Command::Bury {
         cause: DeadCause::Undecodable,
-        detail: format!("the message at {} of {}: {why}", delivery.queue_seq(), delivery.subject()),
+        detail: format!("{which}{why}"),
         bytes: Some(base64::engine::general_purpose::STANDARD.encode(kept)),
     };
     let spare = TaskId::of_undecodable(delivery.queue_seq(), body);
     for id in id.into_iter().chain([spare.clone()]) {
         let mut log = TaskLog::read(&host.bus, id, host.by.clone()).await?;
-        if log.state().is_some() && log.id() == &spare {
+        if log.state().is_some_and(|state| log.id() == &spare || keeps(state, &which)) {
             return Ok(Begin::Drop("it is kept as dead already".to_owned()));
         }
         if log.state().is_some() {
@@ -253,6 +254,15 @@ async fn bury(
         }
     }
     Ok(Begin::Again("no id was free to keep the message under".to_owned()))
+}
+
+/// Whether this is the dead task under which that message is kept. A message comes again where its
+/// ack got lost.
+fn keeps(state: &State, which: &str) -> bool {
+    match state.end() {
+        Some(End::Dead { cause: DeadCause::Undecodable, detail }) => detail.starts_with(which),
+        Some(_) | None => false,
+    }
 }
 
 /// An error with all that caused it.

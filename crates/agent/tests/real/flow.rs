@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use serde_json::json;
+use serde_json::{Value, json};
 use sinew_agent::{Context, Delegation};
 use sinew_model::{
     Band, Transition,
@@ -200,4 +200,31 @@ async fn a_runtime_stops_also_while_its_server_is_away() {
     backbone.server.kill();
     let stopped = tokio::time::timeout(PATIENCE, runtime.stop()).await.unwrap();
     assert_eq!(stopped.ended, 1);
+}
+
+#[tokio::test]
+async fn a_band_that_can_not_be_taken_into_use_yet_does_not_end_the_work_on_the_others() {
+    let backbone = Backbone::start().await;
+    let ceo = backbone.client("ceo");
+    let runtime = backbone.run(backbone.settings("cto"), echo).await;
+    let normal = async || {
+        let id = ceo.delegate(Delegation::new(role("cto"), "normal")).await.unwrap().id;
+        ceo.outcome(&id).await.unwrap();
+    };
+    normal().await;
+    // A work queue gives each subject to one consumer.
+    let filter = backbone.bus.subjects().tasks(&role("cto"), Band::Urgent).to_string();
+    let config = json!({ "name": "other", "filter_subject": filter, "ack_policy": "explicit" });
+    let create = json!({ "stream_name": AGENT_TASKS, "action": "create", "config": config });
+    let call = |what: &str| format!("CONSUMER.{what}.{AGENT_TASKS}.other");
+    let _: Value = backbone.bus.api(&call("CREATE"), &create).await.unwrap();
+    let urgent = Delegation::new(role("cto"), "urgent").priority(Band::Urgent);
+    let urgent = ceo.delegate(urgent).await.unwrap().id;
+    for _ in 0..3 {
+        normal().await;
+    }
+    assert_eq!(backbone.words(&urgent).await, ["created"]);
+    let _: Value = backbone.bus.api(&call("DELETE"), &Value::Null).await.unwrap();
+    ceo.outcome(&urgent).await.unwrap();
+    assert_eq!(runtime.stop().await.ended, 5);
 }

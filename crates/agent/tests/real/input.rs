@@ -7,7 +7,7 @@ use sinew_agent::{Context, DelegateError, Delegation, Failure};
 use sinew_model::{
     Transition,
     limits::{BODY_BYTES, CAUSE_BYTES, PROGRESS_BYTES},
-    task::{AssignmentError, Change, DeadCause, End},
+    task::{AssignmentError, Change, Command, DeadCause, End},
 };
 use sinew_testkit::{NatsServer, wait};
 
@@ -73,6 +73,25 @@ async fn what_is_no_assignment_is_dead_with_its_bytes_and_other_tasks_go_on() {
     }
     let tally = runtime.stop().await;
     assert_eq!((tally.undecodable, tally.started), (count, count));
+}
+
+#[tokio::test]
+async fn what_is_no_assignment_and_comes_again_is_kept_once() {
+    let backbone = Backbone::start().await;
+    let id = "U1".parse().unwrap();
+    let seq = backbone.put("cto", body("U1", |it| it["title"] = " ".into()), (None, None)).await;
+    // As a worker did that died before its ack.
+    let bury = Command::Bury {
+        cause: DeadCause::Undecodable,
+        detail: format!("the message at {seq} of genbrain.agents.cto.tasks: no title"),
+        bytes: Some(String::new()),
+    };
+    backbone.log(&id).await.execute(&bury).await.unwrap();
+    let runtime = backbone.run(backbone.settings("cto"), echo).await;
+    backbone.until_queue_is_empty().await;
+    let kept = backbone.stored("TASK_LOG", "genbrain.org.acme.tasks.*.dead").await;
+    assert_eq!(kept.len(), 1);
+    assert_eq!(runtime.stop().await.undecodable, 0);
 }
 
 #[tokio::test]

@@ -68,7 +68,8 @@ impl Presence {
             // Two living processes of one name: the later one counts.
             newest.incarnation > heartbeat.incarnation && !newest.leaving
         });
-        if heard.newest.len() < INSTANCES && !is_older {
+        let has_room = heard.newest.len() < INSTANCES;
+        if (has_room || heard.newest.contains_key(&heartbeat.instance)) && !is_older {
             heard.newest.insert(heartbeat.instance.clone(), (heartbeat, at));
         }
     }
@@ -107,5 +108,32 @@ impl Presence {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heartbeat(instance: usize) -> Heartbeat {
+        serde_json::from_value(serde_json::json!({
+            "role": "cto", "instance": format!("i{instance}"), "incarnation": "1",
+            "at": "2026-05-10T14:23:01Z", "concurrency": 5, "holds": [],
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn who_is_known_is_heard_also_where_there_is_no_room_for_more() {
+        let presence = Presence::default();
+        for instance in 0..INSTANCES {
+            presence.hear(heartbeat(instance));
+        }
+        let again = Heartbeat { leaving: true, ..heartbeat(0) };
+        presence.hear(again.clone());
+        presence.hear(heartbeat(INSTANCES));
+        let heard = presence.heard.lock().unwrap();
+        assert_eq!(heard.newest.len(), INSTANCES);
+        assert_eq!(heard.newest.get(&again.instance).map(|(it, _)| it), Some(&again));
     }
 }
