@@ -2,10 +2,10 @@
 //! attempt on each under a fence, keeps the lease while the handler lives, and brings the attempt
 //! to its end in the task's log before it lets go of the message.
 //!
-//! [`host`] is what all attempts share; [`begin`] turns a delivery into a begun attempt or says
-//! why not; [`attempt`] runs one; [`settle`] does what is left to do after an attempt;
-//! [`restart`] releases what an earlier process of the same instance held; [`presence`] shows
-//! signs of life; [`bands`] finds bands of the queue that come into use.
+//! `host` is what all attempts share; `begin` turns a delivery into a begun attempt or says
+//! why not; `attempt` runs one; `settle` does what is left to do after an attempt;
+//! `restart` releases what an earlier process of the same instance held; `presence` shows
+//! signs of life; `bands` finds bands of the queue that come into use.
 
 mod attempt;
 mod bands;
