@@ -5,7 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::FutureExt as _;
-use sinew_bus::{Delivery, ExecuteError, TaskLog, clock};
+use sinew_bus::{Delivery, ExecuteError, RequestError, TaskLog, clock};
 use sinew_model::{
     limits::{LISTEN_AFTER, NAK_DELAY, PROGRESS_EVERY, TERM_GRACE, TRY_AGAIN},
     task::{Command, Refusal, ReleaseReason},
@@ -64,10 +64,10 @@ pub(crate) async fn work<H: Handler>(host: Arc<Host>, handler: Arc<H>, mut deliv
             Letting::Nak(Some(TRY_AGAIN))
         }
     };
-    let_go(delivery, letting).await;
+    let_go(&host, delivery, letting).await;
 }
 
-async fn let_go(delivery: Delivery, letting: Letting) {
+async fn let_go(host: &Host, delivery: Delivery, letting: Letting) {
     let (seq, ended) = (
         delivery.queue_seq(),
         match letting {
@@ -79,7 +79,19 @@ async fn let_go(delivery: Delivery, letting: Letting) {
             }
         },
     );
-    if let Err(error) = ended {
+    let Err(error) = ended else { return };
+    clock::pause(TRY_AGAIN).await;
+    let again = match (letting, &error.source) {
+        // An ack is sent only where nobody needs the message any more, so it may be sent twice.
+        (Letting::Ack, _) => host.bus.ack(&error.ack).await,
+        // Nobody was there to take it: the consumer has no leader for the moment.
+        (Letting::Nak(_), RequestError::NoResponders { .. }) => {
+            host.bus.nak_on_behalf(&error.ack).await
+        }
+        // It may have been done, and the message may be somebody else's by now.
+        (Letting::Nak(_) | Letting::HandOver, _) => Err(error),
+    };
+    if let Err(error) = again {
         // It comes again when its ack wait is over, and whoever takes it finds the log as it is.
         tracing::debug!(seq, error = &error as &dyn std::error::Error, "a delivery was not ended");
     }
