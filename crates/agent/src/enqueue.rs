@@ -130,10 +130,3 @@ async fn still_there(bus: &Bus, placed: Placed) -> Result<bool, RequestError> {
         None => Ok(true),
     }
 }
-
-/// The longest wait that is carried out by handing a delivery back.
-#[must_use]
-pub(crate) fn short_wait(until: Time) -> Option<std::time::Duration> {
-    let wait = until.since(clock::now());
-    (wait <= limits::NAK_DELAY).then_some(wait)
-}

@@ -218,7 +218,8 @@ pub const BATCH_LEAST: usize = 16;
 /// a store of its own for each. Measured: 3 to 5 ms.
 pub const BATCH_PRICE: Duration = Duration::from_millis(4);
 
-/// What each message of an atomic batch is taken to cost. Measured: 9 to 11 us in batches of 500.
+/// What each message of an atomic batch is taken to cost beyond the batch's own price: an
+/// estimate of its order of magnitude. It only keeps the price of large batches from growing.
 pub const BATCH_PRICE_EACH: Duration = Duration::from_micros(10);
 
 /// Parts into which a refused batch is divided, since the server does not say which member it

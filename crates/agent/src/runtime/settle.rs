@@ -2,18 +2,16 @@
 
 use std::time::Duration;
 
-use sinew_bus::TaskLog;
+use sinew_bus::{TaskLog, clock};
 use sinew_model::{
     Time,
     limits::NAK_DELAY,
+    retry::Wait,
     task::{EnqueueReason, Phase, Refusal},
 };
 
 use super::{begin::chain, host::Host};
-use crate::{
-    client::Client,
-    enqueue::{self, short_wait},
-};
+use crate::{client::Client, enqueue};
 
 /// How a delivery is let go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +58,7 @@ pub(crate) async fn ended(host: &Host, log: &TaskLog) -> Letting {
 
 /// The task waits for its next attempt: a short wait is the server's, a long one is a schedule.
 pub(crate) async fn later(host: &Host, log: &mut TaskLog, until: Time) -> Letting {
-    if let Some(wait) = short_wait(until) {
+    if let Wait::Nak(wait) = Wait::of(until.since(clock::now())) {
         return Letting::Nak(Some(wait));
     }
     match enqueue::again(&host.bus, log, EnqueueReason::Retry, Some(until)).await {
