@@ -13,11 +13,12 @@ use std::{
     },
 };
 
+use serde_json::Value;
 use sinew_bus::{
     Bus, ExecuteError, HistoryError, PublishError, RawMessage, RequestError, TaskLog, clock,
 };
 use sinew_model::{
-    Assignment, Entry, Role, TaskId,
+    Assignment, Entry, Role, TaskId, Transition,
     limits::{EFFECT_KEY_BYTES, FOLLOW_EVERY},
     stream::{AGENT_TASKS, TASK_LOG},
     task::{Actor, AssignmentError, Command, Effect, End, Refusal, State, Stored, Task},
@@ -25,6 +26,7 @@ use sinew_model::{
 use tokio::sync::Mutex;
 
 use crate::{
+    advance::{AdvanceError, advance},
     delegation::{Delegation, Delegator},
     enqueue::{self, EnqueueError, Placed},
     lookout::Lookout,
@@ -111,6 +113,22 @@ pub enum DelegateError {
     /// the attempt has lost its fence.
     #[error("the task on whose behalf it was delegated does not allow it")]
     Parent(#[source] ExecuteError),
+    /// A task that it is to come after does not exist; nothing was sent.
+    #[error("there is no task {id} to come after")]
+    NoTask {
+        /// The id.
+        id: TaskId,
+    },
+    /// The tree of delegations is too deep; nothing was sent.
+    #[error("the tree of delegations is too deep: {}", .chain.iter().map(TaskId::as_str).collect::<Vec<_>>().join(" delegated "))]
+    TooDeep {
+        /// The tasks from the root down to the one on whose behalf it was to be delegated.
+        chain: Vec<TaskId>,
+    },
+    /// The log did not take the task. After a timeout it may have: delegate it again under the
+    /// same id.
+    #[error("the log did not take the task")]
+    Log(#[source] ExecuteError),
     /// The log could not be read, so it is not known whether the id is taken; nothing was sent.
     #[error("the task's log could not be read")]
     Unreadable(#[from] HistoryError),
@@ -179,6 +197,11 @@ impl Client {
         &self.bus
     }
 
+    /// As whom it writes.
+    pub(crate) const fn by(&self) -> &Actor {
+        &self.by
+    }
+
     /// The role that it speaks for.
     #[must_use]
     pub const fn role(&self) -> &Role {
@@ -223,7 +246,14 @@ impl Client {
         let by = Delegator { role: self.by.role.clone(), parent };
         let id = what.id.clone().unwrap_or_else(|| TaskId::of_effect(log.id(), &key));
         let assignment = what.assignment(id, self.bus.subjects().org().clone(), &by);
-        assignment.encode()?;
+        if let Err(error) = assignment.encode() {
+            return Err(match error {
+                AssignmentError::TooDeep { .. } => {
+                    DelegateError::TooDeep { chain: self.chain(log.id()).await? }
+                }
+                error => DelegateError::Invalid(error),
+            });
+        }
         let effect = Box::new(Effect::Delegate { assignment: assignment.clone() });
         let attempt = acting.attempt;
         let command = Command::Effect { attempt, key: key.clone(), effect };
@@ -237,6 +267,22 @@ impl Client {
             }
             Err(error) => Err(DelegateError::Parent(error)),
         }
+    }
+
+    /// The tasks on whose behalf `id` was delegated, from the root down to itself.
+    async fn chain(&self, id: &TaskId) -> Result<Vec<TaskId>, HistoryError> {
+        let mut chain = VecDeque::from([id.clone()]);
+        let mut next = Some(id.clone());
+        while let Some(id) = next {
+            let state = self.state(&id).await?;
+            next = state.and_then(|state| state.assignment?.parent);
+            let known = next.as_ref().is_some_and(|parent| chain.contains(parent));
+            match &next {
+                Some(parent) if !known => chain.push_front(parent.clone()),
+                _ => break,
+            }
+        }
+        Ok(chain.into())
     }
 
     /// Delegates exactly this assignment, unless it has been. `look`: the id may be known.
@@ -253,6 +299,9 @@ impl Client {
             if log.state().is_some() {
                 return existing(&log, &assignment, id);
             }
+        }
+        if !assignment.after.is_empty() {
+            return self.delegate_after(assignment, log).await;
         }
         let placed = enqueue::place(&self.bus, &assignment, 1, assignment.not_before)
             .await
@@ -274,6 +323,32 @@ impl Client {
                 Ok(Delegated { id, existed: placed.duplicate })
             }
         }
+    }
+
+    /// What comes after other tasks lies on no queue before they have ended: its log holds it.
+    async fn delegate_after(
+        &self,
+        assignment: Assignment,
+        mut log: TaskLog,
+    ) -> Result<Delegated, DelegateError> {
+        for other in &assignment.after {
+            if self.state(other).await?.is_none() {
+                return Err(DelegateError::NoTask { id: other.clone() });
+            }
+        }
+        let id = assignment.task_id.clone();
+        let create = Command::Create { assignment: Box::new(assignment.clone()), queue_seq: None };
+        let existed = match log.execute(&create).await {
+            Ok(_) => false,
+            Err(ExecuteError::Refused(_)) => existing(&log, &assignment, id.clone())?.existed,
+            Err(error) => return Err(DelegateError::Log(error)),
+        };
+        if let Err(error) = Box::pin(advance(&self.bus, &self.by, &mut log)).await {
+            // It is accepted; the controllers find it.
+            tracing::warn!(task = %id, error = &error as &dyn std::error::Error,
+                "it is not known yet whether the task may begin");
+        }
+        Ok(Delegated { id, existed })
     }
 
     /// The queue knew the id: what it holds under it must be the same work, and is what counts.
@@ -335,30 +410,66 @@ impl Client {
         if follow.next().await?.is_none() && follow.state().is_none() {
             return Err(FollowError::NoTask { id: id.clone() });
         }
-        loop {
-            if let Some(state) = follow.state()
-                && let Some(end) = state.end()
-            {
-                return Ok(Outcome { end: end.clone(), attempts: state.attempts });
-            }
-            follow.next().await?;
+        // Its end is the last entry: a dead task may have been revived.
+        while follow.next().await?.is_some() {}
+        match follow.state().and_then(|state| Some((state.end()?, state.attempts))) {
+            Some((end, attempts)) => Ok(Outcome { end: end.clone(), attempts }),
+            None => Err(FollowError::NoTask { id: id.clone() }),
         }
     }
 
-    /// Calls a task off: nothing more of it is started, and a running attempt is told to stop.
+    /// Answers the question of a blocked task, which goes back onto its queue. `key` names the
+    /// question that is meant; `None`: whichever is open.
     ///
     /// # Errors
-    /// [`ExecuteError::Refused`] where it does not exist or has ended.
-    pub async fn cancel(&self, id: &TaskId, reason: &str) -> Result<(), ExecuteError> {
+    /// See [`AdvanceError`]; a refusal says that the task has no such question, or that the answer
+    /// is none of its choices. After any other error the answer may have been taken; then the
+    /// controllers go on.
+    pub async fn answer(
+        &self,
+        id: &TaskId,
+        key: Option<&str>,
+        answer: Value,
+    ) -> Result<(), AdvanceError> {
+        self.move_on(id, &Command::Answer { key: key.map(ToOwned::to_owned), answer }).await
+    }
+
+    /// Accepts a submitted result on behalf of this client's role: the task is completed.
+    ///
+    /// # Errors
+    /// See [`AdvanceError`]; a refusal says that there is no such result, or that it is the role's
+    /// own work.
+    pub async fn accept(&self, id: &TaskId, evidence: Value) -> Result<(), AdvanceError> {
+        let by = self.by.role.clone();
+        self.move_on(id, &Command::Accept { by, evidence }).await
+    }
+
+    /// Refuses a submitted result on behalf of this client's role: the task goes back to a worker
+    /// with the reason, or after three refusals in a row to a person.
+    ///
+    /// # Errors
+    /// As [`Client::accept`].
+    pub async fn refuse(&self, id: &TaskId, reason: &str) -> Result<(), AdvanceError> {
+        let by = self.by.role.clone();
+        self.move_on(id, &Command::Refuse { by, reason: reason.to_owned() }).await
+    }
+
+    /// Revives a dead task: it goes back onto its queue, with its attempts counted anew and at
+    /// least 7 days of time.
+    ///
+    /// # Errors
+    /// See [`AdvanceError`]; a refusal says that the task is not dead.
+    pub async fn retry(&self, id: &TaskId) -> Result<(), AdvanceError> {
+        self.move_on(id, &Command::Revive).await
+    }
+
+    async fn move_on(&self, id: &TaskId, command: &Command) -> Result<(), AdvanceError> {
         let mut log = TaskLog::read(&self.bus, id.clone(), self.by.clone()).await?;
-        log.execute(&Command::Cancel { reason: reason.to_owned() }).await?;
-        if let Some(state) = log.state()
-            && let Err(error) = report::ended(&self.bus, &self.by.role, state).await
-        {
-            // Whoever finds the task's message on the queue reports it again.
-            tracing::warn!(task = %id, %error, "the delegator was not told of the cancellation");
+        log.execute(command).await?;
+        match log.state() {
+            Some(state) if state.end().is_some() => Ok(self.finish(state).await?),
+            _ => advance(&self.bus, &self.by, &mut log).await,
         }
-        Ok(())
     }
 
     /// Does what an ended task left outstanding: carries out the effects that it recorded, then
@@ -368,6 +479,12 @@ impl Client {
     /// # Errors
     /// What could not be done now; try again.
     pub async fn finish(&self, state: &State) -> Result<(), FinishError> {
+        self.carry_out_effects(state).await?;
+        Ok(report::ended(&self.bus, &self.by.role, state).await?)
+    }
+
+    /// Carries out what a task has recorded; what was done before is not done again.
+    pub(crate) async fn carry_out_effects(&self, state: &State) -> Result<(), FinishError> {
         for effect in state.effects.values() {
             let Effect::Delegate { assignment } = effect;
             let client = Self::new(self.bus.clone(), assignment.delegator.clone());
@@ -377,7 +494,7 @@ impl Client {
                 Err(error) => return Err(FinishError::Effect(error)),
             }
         }
-        Ok(report::ended(&self.bus, &self.by.role, state).await?)
+        Ok(())
     }
 }
 
@@ -460,15 +577,17 @@ impl Follow {
             if let Some(stored) = self.ready.pop_front() {
                 return Ok(Some(stored.entry));
             }
-            if self.task.has_ended() {
+            let end = self.state().and_then(State::end);
+            if end.is_some_and(|end| end.transition() != Transition::Dead) {
                 return Ok(None);
             }
+            let may_be_revived = end.is_some();
             let filter = self.bus.subjects().log(&self.id);
             let from = self.task.last_seq.saturating_add(1);
             let failed = |source| HistoryError::Request { task: self.id.clone(), source };
             match self.bus.first_from(TASK_LOG, filter.as_str(), from).await.map_err(failed)? {
                 Some(message) => self.take(&message),
-                None if self.task.last_seq == 0 => return Ok(None),
+                None if self.task.last_seq == 0 || may_be_revived => return Ok(None),
                 None => self.lookout.wait().await,
             }
         }

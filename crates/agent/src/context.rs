@@ -1,16 +1,29 @@
 //! What a handler has in hand while it works on one attempt of a task.
 
-use std::sync::Arc;
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
 
 use serde_json::Value;
-use sinew_model::{Assignment, TaskId};
+use sinew_model::{
+    Assignment, TaskId,
+    limits::WAITED_TASKS,
+    task::{Answered, Refusal, RefusedResult, State, wait},
+};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    client::{Client, DelegateError, Delegated},
+    advance::Survey,
+    ask::Ask,
+    client::{Client, DelegateError, Delegated, Outcome},
     delegation::Delegation,
     event::{Emission, EmitError},
+    handler::Failure,
 };
 
 /// How far an attempt is.
@@ -18,6 +31,22 @@ use crate::{
 pub(crate) struct Progress {
     pub(crate) message: String,
     pub(crate) percent: Option<u8>,
+}
+
+/// What earlier attempts of the task have left for this one.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Known {
+    answers: BTreeMap<String, Answered>,
+    refusals: Vec<RefusedResult>,
+}
+
+impl Known {
+    pub(crate) fn of(state: Option<&State>) -> Self {
+        state.map_or_else(Self::default, |state| Self {
+            answers: state.answers.clone(),
+            refusals: state.refusals.clone(),
+        })
+    }
 }
 
 /// One attempt of one task. Clones are of the same attempt.
@@ -29,6 +58,9 @@ pub struct Context {
 #[derive(Debug)]
 struct Inner {
     assignment: Arc<Assignment>,
+    known: Known,
+    /// Numbers the questions that come without a key, in the order in which they are asked.
+    asked: AtomicU32,
     attempt: u32,
     fence: u64,
     client: Client,
@@ -40,13 +72,15 @@ struct Inner {
 
 impl Context {
     pub(crate) fn new(
-        assignment: Arc<Assignment>,
+        (assignment, known): (Arc<Assignment>, Known),
         (attempt, fence): (u32, u64),
         client: Client,
         stop: CancellationToken,
         progress: watch::Sender<Option<Progress>>,
     ) -> Self {
-        Self { inner: Arc::new(Inner { assignment, attempt, fence, client, stop, progress }) }
+        let asked = AtomicU32::new(0);
+        let inner = Inner { assignment, known, asked, attempt, fence, client, stop, progress };
+        Self { inner: Arc::new(inner) }
     }
 
     /// The task as it was delegated.
@@ -93,6 +127,79 @@ impl Context {
     /// stop.
     pub async fn delegate(&self, what: Delegation) -> Result<Delegated, DelegateError> {
         self.inner.client.delegate(what).await
+    }
+
+    /// Asks a question. Where it was answered, this is the answer; else it is a [`Failure::Block`]
+    /// to return: the attempt ends, the question is sent, and once it is answered the next attempt
+    /// comes here again and gets the answer.
+    ///
+    /// ```no_run
+    /// # use sinew_agent::{Ask, Context, Failure};
+    /// # use serde_json::{Value, json};
+    /// async fn handler(task: Context) -> Result<Value, Failure> {
+    ///     let colour = task.ask(Ask::new("Which colour?").choices(["red", "blue"]))?;
+    ///     Ok(json!({ "painted": colour }))
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Failure::Block`].
+    pub fn ask(&self, what: Ask) -> Result<Value, Failure> {
+        let ordinal = self.inner.asked.fetch_add(1, Ordering::Relaxed);
+        let question = what.question(ordinal, self.assignment());
+        match self.inner.known.answers.get(&question.key) {
+            Some(answered) => Ok(answered.answer.clone()),
+            None => Err(Failure::Block { question: Box::new(question) }),
+        }
+    }
+
+    /// The questions that were answered, by key.
+    #[must_use]
+    pub fn answers(&self) -> &BTreeMap<String, Answered> {
+        &self.inner.known.answers
+    }
+
+    /// Why earlier results of the task were refused, the newest last; at most 3.
+    #[must_use]
+    pub fn refusals(&self) -> &[RefusedResult] {
+        &self.inner.known.refusals
+    }
+
+    /// How other tasks have ended, in the order in which they were asked for. Where one has not,
+    /// it is a [`Failure::Wait`] to return: the attempt ends and holds nothing while it waits, and
+    /// once all have ended the next attempt comes here again. What it delegated before happens
+    /// once, so it finds the same children.
+    ///
+    /// # Errors
+    /// [`Failure::Wait`]; [`Failure::Fatal`] where the tasks would wait for each other, with the
+    /// chain named; [`Failure::Retry`] where a log can't be read or a task does not exist.
+    pub async fn wait_for(
+        &self,
+        tasks: impl IntoIterator<Item = TaskId> + Send,
+    ) -> Result<Vec<Outcome>, Failure> {
+        let on: Vec<TaskId> = tasks.into_iter().collect();
+        if on.len() > WAITED_TASKS {
+            let cause = format!("an attempt may wait for at most {WAITED_TASKS} tasks at once");
+            return Err(Failure::fatal(cause));
+        }
+        let survey = Survey::of(self.inner.client.bus(), self.id(), &on).await?;
+        if let Some(chain) = wait::cycle(self.id(), &survey.waits) {
+            return Err(Failure::fatal(Refusal::Cycle(chain).to_string()));
+        }
+        let mut outcomes = Vec::with_capacity(on.len());
+        let mut open = false;
+        for task in &on {
+            let Some(state) = survey.states.get(task) else {
+                return Err(Failure::retry(format!("there is no task {task} to wait for")));
+            };
+            match state.end() {
+                Some(end) => {
+                    outcomes.push(Outcome { end: end.clone(), attempts: state.attempts });
+                }
+                None => open = true,
+            }
+        }
+        if open { Err(Failure::Wait { on }) } else { Ok(outcomes) }
     }
 
     /// Reports how far the work is: one line for a person, and a percentage. Of reports that come

@@ -17,6 +17,10 @@ pub struct Delegation {
     pub(crate) deadline: Option<Time>,
     pub(crate) not_before: Option<Time>,
     pub(crate) max_attempts: Option<u32>,
+    pub(crate) after: Vec<TaskId>,
+    pub(crate) after_any: bool,
+    pub(crate) verifier: Option<Role>,
+    pub(crate) escalate_to: Option<Role>,
 }
 
 impl Delegation {
@@ -32,6 +36,10 @@ impl Delegation {
             deadline: None,
             not_before: None,
             max_attempts: None,
+            after: Vec::new(),
+            after_any: false,
+            verifier: None,
+            escalate_to: None,
         }
     }
 
@@ -80,10 +88,38 @@ impl Delegation {
         self
     }
 
+    /// Tasks that must have completed before it begins; at most 100. Where one of them ends
+    /// otherwise, this one is `dead` at once, and can be revived together with it.
+    pub fn after(mut self, tasks: impl IntoIterator<Item = TaskId>) -> Self {
+        self.after.extend(tasks);
+        self
+    }
+
+    /// Any end of the tasks that it comes after will do.
+    pub const fn after_any(mut self) -> Self {
+        self.after_any = true;
+        self
+    }
+
+    /// The role that must accept the result before it is final; never the worker's own.
+    pub fn verifier(mut self, role: Role) -> Self {
+        self.verifier = Some(role);
+        self
+    }
+
+    /// The role that is asked where a question is not answered or a result not judged in time;
+    /// the delegator if not set.
+    pub fn escalate_to(mut self, role: Role) -> Self {
+        self.escalate_to = Some(role);
+        self
+    }
+
     /// What is asked for, as a text that is the same for the same work.
     pub(crate) fn work(&self) -> String {
-        let Self { role, title, input, id, priority, max_attempts, .. } = self;
-        serde_json::json!([role, title, input, id, priority, max_attempts]).to_string()
+        let Self { role, title, input, id, priority, max_attempts, after, .. } = self;
+        let Self { after_any, verifier, escalate_to, .. } = self;
+        let how = serde_json::json!([priority, max_attempts, after, after_any]);
+        serde_json::json!([role, title, input, id, how, verifier, escalate_to]).to_string()
     }
 
     /// The assignment of it.
@@ -102,6 +138,10 @@ impl Delegation {
             deadline: self.deadline,
             not_before: self.not_before,
             max_attempts: self.max_attempts,
+            after: self.after.clone(),
+            after_any: self.after_any,
+            verifier: self.verifier.clone(),
+            escalate_to: self.escalate_to.clone(),
             extra: Map::new(),
         }
     }

@@ -4,6 +4,7 @@
 use std::{future::Future, time::Duration};
 
 use serde_json::Value;
+use sinew_model::{TaskId, task::Question};
 
 use crate::context::Context;
 
@@ -24,6 +25,18 @@ pub enum Failure {
     Fatal {
         /// Why.
         cause: String,
+    },
+    /// The attempt can't go on without an answer, see [`Context::ask`]. It ends here and counts
+    /// as no failure; once there is an answer, the next attempt begins and finds it.
+    Block {
+        /// The question.
+        question: Box<Question>,
+    },
+    /// The attempt can't go on before other tasks have ended, see [`Context::wait_for`]. It ends
+    /// here and counts as no failure; once they have, the next attempt begins.
+    Wait {
+        /// Those tasks.
+        on: Vec<TaskId>,
     },
     /// Not now. Does not count as a failed attempt.
     Postpone {

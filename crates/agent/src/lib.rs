@@ -21,6 +21,9 @@
 //! # }
 //! ```
 
+pub mod advance;
+pub mod ask;
+pub mod cancel;
 pub mod client;
 pub mod context;
 pub mod delegation;
@@ -32,6 +35,9 @@ pub mod program;
 pub mod report;
 pub mod runtime;
 
+pub use advance::{AdvanceError, advance};
+pub use ask::Ask;
+pub use cancel::{Cancelled, CancelledTask};
 pub use client::{
     Client, DelegateError, Delegated, FinishError, Follow, FollowError, Outcome, new_id,
 };

@@ -9,7 +9,7 @@ use sinew_model::{
     limits::{CAUSE_BYTES, REPORT_RESULT_BYTES, head},
     mail::Mail,
     stream::AGENT_MAIL,
-    task::{Assignment, End, State},
+    task::{Assignment, End, Phase, State},
 };
 
 /// Tells the delegator how the task ended.
@@ -19,7 +19,9 @@ use sinew_model::{
 pub async fn ended(bus: &Bus, from: &Role, state: &State) -> Result<(), PublishError> {
     let (Some(assignment), Some(end)) = (&state.assignment, state.end()) else { return Ok(()) };
     let mut body = match end {
-        End::Completed { result } => json!({ "result": bounded(result) }),
+        End::Completed { result, verified } => {
+            json!({ "result": bounded(result), "verified": verified })
+        }
         End::Failed { cause } => json!({ "cause": cause }),
         End::Cancelled { reason } => json!({ "reason": reason }),
         End::Dead { cause, detail } => json!({ "cause": cause, "detail": detail }),
@@ -29,7 +31,37 @@ pub async fn ended(bus: &Bus, from: &Role, state: &State) -> Result<(), PublishE
     }
     // An end belongs to an epoch: a task that was revived may end a second time.
     let label = format!("end:{}", state.epoch);
-    send(bus, from, (assignment, end.transition(), &label), body).await
+    let to = &assignment.delegator;
+    send(bus, (from, to), (assignment, end.transition(), &label), body).await
+}
+
+/// Asks who is to be asked now: for the answer to a question, or for the verdict on a result that
+/// its verifier did not accept.
+///
+/// # Errors
+/// When the inbox did not take it.
+pub async fn question(bus: &Bus, from: &Role, state: &State) -> Result<(), PublishError> {
+    let Some(assignment) = &state.assignment else { return Ok(()) };
+    let (to, transition, attempt, mut body) = match &state.phase {
+        Phase::Blocked { attempt, question, escalated_to } => {
+            let transition = match escalated_to {
+                Some(_) => Transition::Escalated,
+                None => Transition::Blocked,
+            };
+            let to = escalated_to.as_ref().unwrap_or(&question.to);
+            (to, transition, attempt, json!({ "question": question }))
+        }
+        Phase::Submitted { attempt, result, escalated_to: Some(to) } => {
+            let body = json!({ "result": bounded(result), "refusals": state.refusals });
+            (to, Transition::Escalated, attempt, body)
+        }
+        _ => return Ok(()),
+    };
+    if let Some(fields) = body.as_object_mut() {
+        fields.insert("attempt".to_owned(), (*attempt).into());
+    }
+    let label = format!("{}:{attempt}", transition.word());
+    send(bus, (from, to), (assignment, transition, &label), body).await
 }
 
 /// Tells the delegator how far an attempt is.
@@ -45,12 +77,13 @@ pub async fn progress(
 ) -> Result<(), PublishError> {
     let body = json!({ "attempt": attempt, "message": message, "percent": percent });
     let label = format!("progress:{attempt}:{number}");
-    send(bus, from, (assignment, Transition::Progress, &label), body).await
+    let to = &assignment.delegator;
+    send(bus, (from, to), (assignment, Transition::Progress, &label), body).await
 }
 
 async fn send(
     bus: &Bus,
-    from: &Role,
+    (from, to): (&Role, &Role),
     (assignment, transition, label): (&Assignment, Transition, &str),
     mut body: Value,
 ) -> Result<(), PublishError> {
@@ -63,7 +96,7 @@ async fn send(
         id: Mail::report_id(task, label),
         kind: Mail::report_kind(transition),
         from: from.clone(),
-        to: assignment.delegator.clone(),
+        to: to.clone(),
         at: clock::now(),
         task_id: Some(task.clone()),
         correlation_id: Some(task.to_string()),

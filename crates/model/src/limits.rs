@@ -78,6 +78,40 @@ pub const EVENT_WORD_BYTES: usize = 128;
 /// ends in an error and not in a full queue.
 pub const TREE_DEPTH: u32 = 32;
 
+/// Tasks that an assignment may name to come after.
+pub const AFTER_TASKS: usize = 100;
+
+/// Tasks that an attempt may wait for at once: as many as it may delegate.
+pub const WAITED_TASKS: usize = EFFECTS_PER_TASK;
+
+/// Tasks whose waits are looked at to find out whether a new wait could ever end.
+pub const WAITS_FOLLOWED: usize = 10_000;
+
+/// Questions that a task may have answered.
+pub const QUESTIONS_PER_TASK: usize = 100;
+
+/// Bytes of an answer.
+pub const ANSWER_BYTES: usize = 65_536;
+
+/// Choices that a question may offer.
+pub const CHOICES: usize = 50;
+
+/// Time for which a question waits before another role is asked, unless it says otherwise.
+pub const ESCALATE_AFTER: Duration = Duration::from_secs(24 * 3600);
+
+/// Refusals of a task's results in a row after which a person decides.
+pub const REFUSALS: u32 = 3;
+
+/// Steps that a task is moved at once while it waits for something else than a worker: more than
+/// any way through its phases has.
+pub const ADVANCE_STEPS: u32 = 8;
+
+/// Logs of tasks that are read side by side.
+pub const TASKS_READ_AT_ONCE: usize = 32;
+
+/// Tasks of a tree that are called off at a time.
+pub const CANCELLED_TASKS: usize = 10_000;
+
 /// Failed attempts after which a task is dead (the seed's `maxDeliver`).
 pub const FAILED_ATTEMPTS: u32 = 3;
 

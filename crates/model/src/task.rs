@@ -3,22 +3,29 @@
 //!
 //! ```text
 //! created -> started(attempt) -> progress* -> completed | failed | cancelled | dead
-//!               ^        |
-//!               |        +-> released(attempt) -> enqueued(epoch)
-//!               +-------------------------------------'
+//!               ^        |                                                      |
+//!               |        +-> released(attempt) -------------.                  |
+//!               |        +-> blocked -> answered -----------|                  |
+//!               |        +-> waiting -> resumed ------------|                  |
+//!               |        +-> submitted -> refused ----------|                  |
+//!               |                     '-> completed         |                  |
+//!               +------------------------- enqueued(epoch) <+----- revived <---'
 //! ```
 
 mod assignment;
 mod command;
 mod decide;
 mod entry;
+mod phase;
 mod state;
 pub mod sweep;
+pub mod wait;
 
 pub use assignment::{Assignment, AssignmentError};
 pub use command::{Command, Refusal};
 pub use entry::{
-    Actor, Change, DeadCause, DecodeError, Effect, EnqueueReason, Entry, ReleaseReason, Start,
-    Transition,
+    Actor, Change, DeadCause, DecodeError, Effect, EnqueueReason, Entry, EscalationReason,
+    Question, ReleaseReason, Start, Transition, Verified,
 };
-pub use state::{End, Phase, State, Stored, Task, Void};
+pub use phase::{Answered, End, Phase, RefusedResult};
+pub use state::{State, Stored, Task, Void};

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     client::{Acting, Client},
-    context::{Context, Progress},
+    context::{Context, Known, Progress},
     handler::{Failure, Handler},
     lookout::Lookout,
     report,
@@ -57,6 +57,10 @@ pub(crate) async fn work<H: Handler>(host: Arc<Host>, handler: Arc<H>, mut deliv
         Begin::Own => {
             host.count(|counts| &counts.dropped);
             Letting::HandOver
+        }
+        Begin::Parked(mut log) => {
+            host.count(|counts| &counts.dropped);
+            settle::parked(&host, &mut log).await
         }
         Begin::Later(mut log, until) => settle::later(&host, &mut log, until).await,
         Begin::Again(why) => {
@@ -120,14 +124,15 @@ async fn run<H: Handler>(
     delivery: &Delivery,
 ) -> Letting {
     let Begun { log, assignment, start, fence } = begun;
+    let known = Known::of(log.state());
     let _hold = host.hold(assignment.task_id.clone(), start.attempt);
     let log = Arc::new(Mutex::new(log));
     let stop = CancellationToken::new();
     let (sender, progress) = watch::channel(None);
     let acting = Acting::new(Arc::clone(&log), start.attempt, true);
     let client = Client::for_attempt(host.bus.clone(), host.by.clone(), acting);
-    let context =
-        Context::new(Arc::new(assignment), (start.attempt, fence), client, stop.clone(), sender);
+    let work = (Arc::new(assignment), known);
+    let context = Context::new(work, (start.attempt, fence), client, stop.clone(), sender);
     let work = tokio::spawn(handler.handle(context));
     // Where this future is dropped, the handler goes with it.
     let _abort = AbortOnDrop(work.abort_handle());
@@ -287,6 +292,12 @@ impl Running<'_> {
             let mut log = self.log.lock().await;
             match log.execute(&command).await {
                 Ok(_) => return settle::after(self.host, &mut log).await,
+                Err(ExecuteError::Refused(
+                    refusal @ (Refusal::Limit { .. } | Refusal::Cycle(_)),
+                )) => {
+                    let cause = refusal.to_string();
+                    command = Command::Fail { attempt: self.attempt, cause, retry: None };
+                }
                 Err(ExecuteError::Refused(_)) => {
                     drop(log);
                     return self.lost().await;
@@ -356,6 +367,8 @@ fn verdict(
             Command::Fail { attempt, cause, retry: Some(delay) }
         }
         Failure::Fatal { cause } => Command::Fail { attempt, cause, retry: None },
+        Failure::Block { question } => Command::Block { attempt, question },
+        Failure::Wait { on } => Command::Wait { attempt, on },
         Failure::Postpone { after } => Command::Release {
             attempt,
             reason: ReleaseReason::Postponed,

@@ -17,6 +17,8 @@ pub(crate) enum Begin {
     Run(Box<Begun>),
     /// The task has ended: do what is left to do, then ack.
     Ended(TaskLog),
+    /// It waits for something else than a worker: do what is left to do, then ack.
+    Parked(TaskLog),
     /// It moves nothing: ack.
     Drop(String),
     /// This process works under it already: leave it to that.
@@ -137,6 +139,7 @@ enum Healed {
 
 enum Decided {
     Ended,
+    Parked,
     Drop(String),
     Own,
     Later(Time),
@@ -145,6 +148,7 @@ enum Decided {
 fn settle_on(decided: Decided, log: TaskLog) -> Begin {
     match decided {
         Decided::Ended => Begin::Ended(log),
+        Decided::Parked => Begin::Parked(log),
         Decided::Drop(why) => Begin::Drop(why),
         Decided::Own => Begin::Own,
         Decided::Later(until) => Begin::Later(log, until),
@@ -161,6 +165,7 @@ async fn heal(
     let decided = |decided| Ok(Healed::Begin(decided));
     match refusal {
         Refusal::Ended(_) => decided(Decided::Ended),
+        Refusal::Parked(_) => decided(Decided::Parked),
         Refusal::Own { .. } if host.holds(log.id()) => decided(Decided::Own),
         Refusal::Own { attempt } => {
             // Its `started` was stored, but the answer got lost: nobody works on it.
@@ -182,6 +187,7 @@ async fn heal(
                 DeadCause::DeadlinePassed
                 | DeadCause::AttemptsExhausted
                 | DeadCause::Undecodable
+                | DeadCause::DependencyFailed
                 | DeadCause::Lost => "its deadline passed before it could start",
             };
             let detail = detail.to_owned();

@@ -49,6 +49,8 @@ pub struct Tally {
     pub released: u64,
     /// Attempts that lost their task to somebody else.
     pub lost: u64,
+    /// Attempts that asked, waited or submitted, and let go of their task.
+    pub parked: u64,
     /// Deliveries that began nothing: of an old epoch, of a task that has ended, a second copy.
     pub dropped: u64,
     /// Messages that were no assignment, kept as `dead`.
@@ -61,6 +63,7 @@ pub(crate) struct Counts {
     pub(crate) ended: AtomicU64,
     pub(crate) released: AtomicU64,
     pub(crate) lost: AtomicU64,
+    pub(crate) parked: AtomicU64,
     pub(crate) dropped: AtomicU64,
     pub(crate) undecodable: AtomicU64,
 }
@@ -103,6 +106,7 @@ impl Host {
             ended: read(&self.counts.ended),
             released: read(&self.counts.released),
             lost: read(&self.counts.lost),
+            parked: read(&self.counts.parked),
             dropped: read(&self.counts.dropped),
             undecodable: read(&self.counts.undecodable),
         }

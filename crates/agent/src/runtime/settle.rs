@@ -11,7 +11,7 @@ use sinew_model::{
 };
 
 use super::{begin::chain, host::Host};
-use crate::{client::Client, enqueue};
+use crate::{advance::advance, client::Client, enqueue};
 
 /// How a delivery is let go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +39,28 @@ pub(crate) async fn after(host: &Host, log: &mut TaskLog) -> Letting {
             host.count(|counts| &counts.ended);
             ended(host, log).await
         }
+        Some(
+            Phase::Blocked { .. }
+            | Phase::Waiting { .. }
+            | Phase::Submitted { .. }
+            | Phase::Ready { .. },
+        ) => {
+            host.count(|counts| &counts.parked);
+            parked(host, log).await
+        }
         Some(Phase::Queued { .. } | Phase::Running { .. }) | None => Letting::HandOver,
+    }
+}
+
+/// The task waits for something else than a worker. Its message goes once somebody was asked, or
+/// what it waits for was looked at after the wait was stored: what ended in between is seen here.
+pub(crate) async fn parked(host: &Host, log: &mut TaskLog) -> Letting {
+    match advance(&host.bus, &host.by, log).await {
+        Ok(()) => Letting::Ack,
+        Err(error) => {
+            tracing::warn!(task = %log.id(), why = chain(&error), "a task that waits is looked at again");
+            Letting::Nak(Some(NAK_DELAY))
+        }
     }
 }
 

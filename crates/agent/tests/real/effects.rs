@@ -48,7 +48,7 @@ async fn each_child_exists_once_over_three_attempts() {
     let runtime = backbone.run(backbone.settings("cto"), parent).await;
     let id = ceo.delegate(Delegation::new(role("cto"), "Parent").input("in")).await.unwrap().id;
     let outcome = ceo.outcome(&id).await.unwrap();
-    let End::Completed { result } = outcome.end else { panic!("{outcome:?}") };
+    let End::Completed { result, .. } = outcome.end else { panic!("{outcome:?}") };
     assert_eq!(outcome.attempts, 3);
     let found = children(&backbone, "coder").await;
     let ids: Vec<String> = found.iter().map(|it| it.task_id.to_string()).collect();
@@ -96,12 +96,14 @@ async fn a_tree_of_delegations_has_a_greatest_depth() {
         .run(backbone.settings("cto"), |task: Context| async move {
             match task.delegate(Delegation::new(role("cto"), "Deeper")).await {
                 Ok(_) => Ok("went on".into()),
-                Err(DelegateError::Invalid(error)) => Err(Failure::fatal(error.to_string())),
+                Err(DelegateError::TooDeep { chain }) => {
+                    Err(Failure::fatal(chain.iter().map(|it| format!("{it} ")).collect::<String>()))
+                }
                 Err(error) => Err(error.into()),
             }
         })
         .await;
-    ceo.delegate(Delegation::new(role("cto"), "Top")).await.unwrap();
+    let top = ceo.delegate(Delegation::new(role("cto"), "Top")).await.unwrap().id;
     wait::until("the deepest to fail", PATIENCE, async || {
         let failed = backbone.stored("TASK_LOG", "genbrain.org.acme.tasks.*.failed").await;
         if failed.is_empty() { Err("none has".to_owned()) } else { Ok(()) }
@@ -111,6 +113,12 @@ async fn a_tree_of_delegations_has_a_greatest_depth() {
     let found = children(&backbone, "cto").await;
     let deepest = found.iter().map(|it| it.depth).max();
     assert_eq!((deepest, found.len()), (Some(TREE_DEPTH), TREE_DEPTH as usize + 1));
+    let last = found.iter().max_by_key(|it| it.depth).unwrap();
+    let End::Failed { cause } = ceo.outcome(&last.task_id).await.unwrap().end else {
+        panic!("the deepest did not fail");
+    };
+    let chain: Vec<&str> = cause.split_whitespace().collect();
+    assert_eq!((chain.len(), chain[0]), (found.len(), top.as_str()), "the chain is named");
     runtime.stop().await;
 }
 
@@ -167,7 +175,7 @@ async fn an_attempt_that_lost_its_task_delegates_nothing() {
     assert!(!child.existed);
     let refused = other.delegate(Delegation::new(role("coder"), "Alien")).await;
     assert!(matches!(refused, Err(DelegateError::Parent(_))), "{refused:?}");
-    ceo.cancel(&id, "enough").await.unwrap();
+    ceo.cancel(&id, "enough").await;
     let refused = first.delegate(Delegation::new(role("coder"), "Late").key("late")).await;
     assert!(matches!(refused, Err(DelegateError::Parent(_))), "{refused:?}");
     assert_eq!(children(&backbone, "coder").await.len(), 1);

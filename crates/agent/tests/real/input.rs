@@ -124,7 +124,7 @@ async fn the_largest_task_that_is_accepted_is_also_carried_out() {
         }
     };
     let outcome = ceo.outcome(&delegated.id).await.unwrap();
-    assert_eq!(outcome.end, End::Completed { result: "x".repeat(BODY_BYTES - spare).into() });
+    assert_eq!(outcome.end, End::completed("x".repeat(BODY_BYTES - spare).into()));
     backbone.until_queue_is_empty().await;
     assert_eq!(backbone.words(&delegated.id).await, ["created", "started", "completed"]);
     let report = backbone.inbox("ceo").await.remove(0);

@@ -15,7 +15,7 @@ async fn a_task_is_delegated_started_and_completed() {
     assert_eq!(backbone.words(&delegated.id).await, ["created"]);
     let runtime = backbone.run(backbone.settings("cto"), echo).await;
     let outcome = ceo.outcome(&delegated.id).await.unwrap();
-    assert_eq!(outcome.end, End::Completed { result: json!({ "words": 2 }) });
+    assert_eq!(outcome.end, End::completed(json!({ "words": 2 })));
     assert_eq!(backbone.words(&delegated.id).await, ["created", "started", "completed"]);
     let tally = runtime.stop().await;
     assert_eq!((tally.started, tally.ended, tally.lost), (1, 1, 0));
@@ -38,7 +38,7 @@ async fn a_failed_attempt_is_tried_again_and_the_third_failure_is_a_death() {
     let once = ceo.delegate(Delegation::new(role("cto"), "Once").input("once")).await.unwrap().id;
     let never = ceo.delegate(Delegation::new(role("cto"), "Never")).await.unwrap().id;
     let outcome = ceo.outcome(&once).await.unwrap();
-    assert_eq!((outcome.end, outcome.attempts), (End::Completed { result: json!("done") }, 2));
+    assert_eq!((outcome.end, outcome.attempts), (End::completed(json!("done")), 2));
     let outcome = ceo.outcome(&never).await.unwrap();
     assert!(
         matches!(&outcome.end, End::Dead { detail, .. } if detail == "attempt 3 failed"),

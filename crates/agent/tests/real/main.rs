@@ -10,5 +10,6 @@ mod input;
 mod kit;
 mod leases;
 mod life;
+mod parked;
 mod python;
 mod restart;

@@ -33,7 +33,7 @@ async fn a_worker_without_an_sdk_takes_and_ends_tasks() {
     assert_eq!(said, [expect(id.as_str()), expect("bare")]);
     for (id, words) in [(id, 3), (task("bare"), 1)] {
         let outcome = ceo.outcome(&id).await.unwrap();
-        assert_eq!(outcome.end, End::Completed { result: json!({ "words": words }) });
+        assert_eq!(outcome.end, End::completed(json!({ "words": words })));
         assert_eq!(backbone.words(&id).await, ["created", "started", "progress", "completed"]);
         // Whoever finds the task ended tells the delegator again, under the id that is known.
         let state = ceo.state(&id).await.unwrap().unwrap();

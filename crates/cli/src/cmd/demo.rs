@@ -146,7 +146,7 @@ fn note(state: &State, out: Out) -> anyhow::Result<()> {
     if out.is_json() {
         return Ok(());
     }
-    let Some(End::Completed { result }) = state.end() else { return Ok(()) };
+    let Some(End::Completed { result, .. }) = state.end() else { return Ok(()) };
     let text = text::result(result);
     out.line("\nThe release note:\n")?;
     // A note of what is left takes a line too, so that one line more is shown instead.

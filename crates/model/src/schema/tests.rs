@@ -70,6 +70,7 @@ fn assignment() -> Value {
         "taskId": "T1", "orgId": "acme", "role": "cto", "delegator": "ceo", "title": "Count",
         "input": { "to": 3 }, "parent": "T0", "depth": 1, "priority": "urgent",
         "createdAt": "2026-05-10T14:23:01Z", "deadline": "2026-05-11T14:23:01Z", "maxAttempts": 5,
+        "after": ["T9"], "afterAny": true, "verifier": "qa", "escalateTo": "operator",
     })
 }
 
@@ -89,10 +90,25 @@ fn entry(transition: Transition) -> Value {
             "attempt": 1, "key": "0",
             "effect": { "kind": "delegate", "assignment": assignment() },
         }),
+        Transition::Blocked => json!({
+            "attempt": 1, "question": {
+                "key": "#0", "text": "Which?", "to": "ceo", "choices": ["a", "b"],
+                "escalateAt": "2026-05-11T14:24:01Z",
+            },
+        }),
+        Transition::Answered => json!({ "key": "#0", "answer": "a" }),
+        Transition::Waiting => json!({ "attempt": 1, "on": ["T2", "T3"] }),
+        Transition::Resumed => json!({ "cycle": ["T1", "T2", "T1"] }),
+        Transition::Submitted => json!({ "attempt": 1, "result": { "count": 3 } }),
+        Transition::Refused => json!({ "attempt": 1, "reason": "4", "escalatedTo": "ceo" }),
+        Transition::Escalated => json!({ "to": "ceo", "reason": "unanswered" }),
+        Transition::Revived => json!({}),
         Transition::Released => json!({
             "attempt": 1, "reason": "failed", "cause": "exit 1", "retryAt": "2026-05-10T14:24:01Z",
         }),
-        Transition::Completed => json!({ "attempt": 1, "result": { "count": 3 } }),
+        Transition::Completed => json!({
+            "attempt": 1, "result": { "count": 3 }, "verified": { "by": "qa", "evidence": "seen" },
+        }),
         Transition::Failed => json!({ "attempt": 1, "cause": "no such file" }),
         Transition::Cancelled => json!({ "reason": "not needed" }),
         Transition::Dead => json!({
@@ -122,18 +138,25 @@ fn every_kind_of_entry_keeps_the_contract() {
         let field = match transition {
             Transition::Created => "assignment",
             Transition::Cancelled | Transition::Enqueued => "reason",
+            Transition::Answered => "key",
+            Transition::Waiting => "on",
+            Transition::Escalated => "to",
+            Transition::Resumed | Transition::Revived => "transition",
             Transition::Dead => "detail",
             Transition::Started
             | Transition::Progress
             | Transition::Effect
             | Transition::Released
+            | Transition::Blocked
+            | Transition::Submitted
+            | Transition::Refused
             | Transition::Completed
             | Transition::Failed => "attempt",
         };
         let broken = without(entry(transition), field);
         assert!(!faults("entry", &broken).is_empty(), "{transition:?} without {field}");
     }
-    let unknown = with(entry(Transition::Failed), "transition", "verified".into());
+    let unknown = with(entry(Transition::Failed), "transition", "pondered".into());
     assert!(!faults("entry", &unknown).is_empty());
 }
 

@@ -8,7 +8,10 @@ use serde_json::{Map, Value};
 
 use crate::{
     id::{OrgId, Role, TaskId},
-    limits::{BODY_BYTES, DEADLINE, FAILED_ATTEMPTS, FAILED_ATTEMPTS_MAX, TITLE_BYTES, TREE_DEPTH},
+    limits::{
+        AFTER_TASKS, BODY_BYTES, DEADLINE, FAILED_ATTEMPTS, FAILED_ATTEMPTS_MAX, TITLE_BYTES,
+        TREE_DEPTH,
+    },
     subject::Band,
     time::Time,
 };
@@ -50,9 +53,28 @@ pub struct Assignment {
     /// Failed attempts after which it is dead; 3 if absent, at most 100.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_attempts: Option<u32>,
+    /// Tasks that must have ended before it begins; at most 100.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<TaskId>,
+    /// Whether any end of those will do. Where only `completed` does, another end makes this task
+    /// `dead`.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub after_any: bool,
+    /// The role that must accept the result before it is final; never the worker's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verifier: Option<Role>,
+    /// The role that is asked where a question is not answered or a result not judged in time;
+    /// the delegator if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub escalate_to: Option<Role>,
     /// Fields that this version does not know; they are kept.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+const fn is_false(it: &bool) -> bool {
+    !*it
 }
 
 /// Why an assignment is not accepted.
@@ -80,6 +102,12 @@ pub enum AssignmentError {
     /// `maxAttempts` is 0 or too large.
     #[error("maxAttempts must be 1 to {FAILED_ATTEMPTS_MAX}")]
     Attempts,
+    /// There are too many tasks to wait for, or it would wait for itself.
+    #[error("a task may come after at most {AFTER_TASKS} others, and not after itself")]
+    After,
+    /// The worker would judge its own work.
+    #[error("the verifier must be another role than the worker's")]
+    Verifier,
     /// The body names another role or org than the subject that it came on.
     #[error("the assignment is for {body}, but it came on the queue of {queue}")]
     Misrouted {
@@ -130,6 +158,12 @@ impl Assignment {
         if self.max_attempts.is_some_and(|max| max == 0 || max > FAILED_ATTEMPTS_MAX) {
             return Err(AssignmentError::Attempts);
         }
+        if self.after.len() > AFTER_TASKS || self.after.contains(&self.task_id) {
+            return Err(AssignmentError::After);
+        }
+        if self.verifier.as_ref() == Some(&self.role) {
+            return Err(AssignmentError::Verifier);
+        }
         Ok(())
     }
 
@@ -165,6 +199,12 @@ impl Assignment {
     pub fn due(&self) -> Time {
         let longest: Duration = DEADLINE;
         self.deadline.unwrap_or_else(|| self.created_at.plus(longest))
+    }
+
+    /// The role that is asked where nobody else answers or judges.
+    #[must_use]
+    pub fn escalates_to(&self) -> &Role {
+        self.escalate_to.as_ref().unwrap_or(&self.delegator)
     }
 
     /// Failed attempts after which the task is dead.

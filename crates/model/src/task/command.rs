@@ -6,9 +6,14 @@ use serde_json::Value;
 
 use super::{
     assignment::Assignment,
-    entry::{DeadCause, Effect, EnqueueReason, ReleaseReason, Transition},
+    entry::{
+        DeadCause, Effect, EnqueueReason, EscalationReason, Question, ReleaseReason, Transition,
+    },
 };
-use crate::{id::InstanceId, time::Time};
+use crate::{
+    id::{InstanceId, Role, TaskId},
+    time::Time,
+};
 
 /// A request to move a task.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,7 +56,54 @@ pub enum Command {
         /// The effect.
         effect: Box<Effect>,
     },
-    /// End the task with a result.
+    /// Ask a question, and let go of the task until it is answered.
+    Block {
+        /// The attempt.
+        attempt: u32,
+        /// The question.
+        question: Box<Question>,
+    },
+    /// Answer the open question.
+    Answer {
+        /// The key of the question that is meant; `None`: whichever is open.
+        key: Option<String>,
+        /// The answer.
+        answer: Value,
+    },
+    /// Let go of the task until others have ended.
+    Wait {
+        /// The attempt.
+        attempt: u32,
+        /// The others: 1 to [`crate::limits::WAITED_TASKS`].
+        on: Vec<TaskId>,
+    },
+    /// End the wait.
+    Resume {
+        /// Where the tasks wait for each other: these, in order; else empty.
+        cycle: Vec<TaskId>,
+    },
+    /// Accept a submitted result.
+    Accept {
+        /// The role that accepts it.
+        by: Role,
+        /// On what evidence.
+        evidence: Value,
+    },
+    /// Refuse a submitted result.
+    Refuse {
+        /// The role that refuses it.
+        by: Role,
+        /// Why.
+        reason: String,
+    },
+    /// Ask another role for the answer or the verdict that is missing.
+    Escalate {
+        /// Why.
+        reason: EscalationReason,
+    },
+    /// Bring a dead task back to life.
+    Revive,
+    /// End the task with a result; where it asked for verification, submit the result.
     Complete {
         /// The attempt.
         attempt: u32,
@@ -176,7 +228,43 @@ pub enum Refusal {
         /// The bound.
         limit: u64,
     },
+    /// The task waits for something else than a worker.
+    #[error("the task is {0}, so no attempt may begin")]
+    Parked(&'static str),
+    /// The task has no such open question.
+    #[error("the task has no such open question")]
+    NotAsked,
+    /// The answer is none of those that the question offers.
+    #[error("the answer is none of: {}", .choices.join(", "))]
+    NoChoice {
+        /// What it offers.
+        choices: Vec<String>,
+    },
+    /// The question was answered before: use that answer.
+    #[error("the question was answered before")]
+    Answered,
+    /// The task waits for no other tasks.
+    #[error("the task waits for no other task")]
+    NotWaiting,
+    /// The tasks would wait for each other for ever.
+    #[error("the tasks would wait for each other: {}", chain(.0))]
+    Cycle(Vec<TaskId>),
+    /// The task has no result that waits for a verdict.
+    #[error("the task has no result that waits for a verdict")]
+    NotSubmitted,
+    /// A role does not judge its own work.
+    #[error("a role does not judge its own work")]
+    OwnVerdict,
+    /// The task is not dead.
+    #[error("only a dead task with an assignment can be revived")]
+    NotDead,
     /// The task runs, so it can't be put on its queue.
     #[error("the task is running")]
     Running,
+}
+
+/// Tasks in the order in which they wait, for a person.
+fn chain(tasks: &[TaskId]) -> String {
+    let names: Vec<&str> = tasks.iter().map(TaskId::as_str).collect();
+    names.join(" waits for ")
 }

@@ -3,11 +3,14 @@
 
 use super::{
     command::{Command, Refusal},
-    entry::{Change, DeadCause, EnqueueReason, ReleaseReason, Start},
-    state::{End, Phase, State, Task},
+    entry::{Change, DeadCause, EscalationReason, Question, ReleaseReason, Start, Verified},
+    phase::{End, Phase},
+    state::{State, Task},
 };
+use serde_json::Value;
+
 use crate::{
-    id::InstanceId,
+    id::{InstanceId, Role, TaskId},
     limits::{self, head, tail},
     time::Time,
 };
@@ -28,8 +31,8 @@ impl Task {
                 Some(_) | None => Refusal::IdReused,
             });
         }
-        if let Command::Enqueue { .. } = command {
-            return state.enqueue_change(command);
+        if let Command::Revive = command {
+            return state.revival();
         }
         if let Some(end) = state.end() {
             return Err(Refusal::Ended(end.transition()));
@@ -51,6 +54,14 @@ fn without_state(command: &Command) -> Result<Change, Refusal> {
         | Command::Fail { .. }
         | Command::Release { .. }
         | Command::Enqueue { .. }
+        | Command::Block { .. }
+        | Command::Answer { .. }
+        | Command::Wait { .. }
+        | Command::Resume { .. }
+        | Command::Accept { .. }
+        | Command::Refuse { .. }
+        | Command::Escalate { .. }
+        | Command::Revive
         | Command::Cancel { .. }
         | Command::Bury { .. } => Err(Refusal::NoTask),
     }
@@ -67,8 +78,26 @@ fn bury(command: &Command) -> Change {
     }
 }
 
+/// The attempt that a command speaks for, where only the one that holds the fence may.
+const fn of_attempt(command: &Command) -> Option<(u32, &Command)> {
+    match command {
+        Command::Progress { attempt, .. }
+        | Command::Effect { attempt, .. }
+        | Command::Block { attempt, .. }
+        | Command::Wait { attempt, .. }
+        | Command::Complete { attempt, .. }
+        | Command::Fail { attempt, .. }
+        | Command::Release { attempt, .. } => Some((*attempt, command)),
+        _ => None,
+    }
+}
+
 impl State {
     fn decide(&self, command: &Command, now: Time) -> Result<Change, Refusal> {
+        if let Some((attempt, work)) = of_attempt(command) {
+            self.fenced(attempt)?;
+            return self.work(attempt, work, now);
+        }
         match command {
             Command::Start { epoch, queue_seq, instance, incarnation, ack } => {
                 self.start_check((*epoch, *queue_seq), (instance, incarnation), now)?;
@@ -81,53 +110,150 @@ impl State {
                     ack: ack.clone(),
                 }))
             }
-            Command::Progress { attempt, message, percent } => {
-                self.fenced(*attempt)?;
-                bound(
-                    "progress reports",
-                    self.progress.into(),
-                    limits::PROGRESS_PER_ATTEMPT.into(),
-                )?;
-                Ok(Change::Progress {
-                    attempt: *attempt,
-                    message: head(message, limits::PROGRESS_BYTES).to_owned(),
-                    percent: percent.map(|percent| percent.min(100)),
-                })
-            }
-            Command::Effect { attempt, key, effect } => {
-                self.fenced(*attempt)?;
-                if self.effects.contains_key(key) {
-                    return Err(Refusal::EffectRecorded);
-                }
-                let count = u64::try_from(self.effects.len()).unwrap_or(u64::MAX);
-                let most = u64::try_from(limits::EFFECTS_PER_TASK).unwrap_or(u64::MAX);
-                bound("effects", count, most)?;
-                Ok(Change::Effect { attempt: *attempt, key: key.clone(), effect: effect.clone() })
-            }
-            Command::Complete { attempt, result } => {
-                self.fenced(*attempt)?;
-                Ok(Change::Completed { attempt: *attempt, result: result.clone() })
-            }
-            Command::Fail { attempt, cause, retry } => {
-                self.fenced(*attempt)?;
-                Ok(self.failure(*attempt, cause, retry.map(|delay| now.plus(delay))))
-            }
-            Command::Release { attempt, reason, retry } => {
-                self.fenced(*attempt)?;
-                Ok(Change::Released {
-                    attempt: *attempt,
-                    reason: *reason,
-                    cause: None,
-                    retry_at: retry.map(|delay| now.plus(delay)),
-                })
-            }
+            Command::Answer { key, answer } => self.answered(key.as_deref(), answer),
+            Command::Resume { cycle } => match &self.phase {
+                Phase::Waiting { .. } => Ok(Change::Resumed { cycle: cycle.clone() }),
+                _ => Err(Refusal::NotWaiting),
+            },
+            Command::Accept { by, evidence } => self.accepted(by, evidence),
+            Command::Refuse { by, reason } => self.refused(by, reason),
+            Command::Escalate { reason } => self.escalated(*reason),
             Command::Cancel { reason } => {
                 Ok(Change::Cancelled { reason: head(reason, limits::CAUSE_BYTES).to_owned() })
             }
             Command::Bury { .. } => Ok(bury(command)),
-            // Both were answered before, whatever the phase.
-            Command::Create { .. } => Err(Refusal::Exists),
             Command::Enqueue { .. } => self.enqueue_change(command),
+            // These were answered before: by the creation, the revival or the fence.
+            _ => Err(Refusal::Exists),
+        }
+    }
+
+    /// What an attempt that holds the fence does.
+    fn work(&self, attempt: u32, command: &Command, now: Time) -> Result<Change, Refusal> {
+        match command {
+            Command::Progress { message, percent, .. } => {
+                let most = limits::PROGRESS_PER_ATTEMPT.into();
+                bound("progress reports", self.progress.into(), most)?;
+                let message = head(message, limits::PROGRESS_BYTES).to_owned();
+                let percent = percent.map(|percent| percent.min(100));
+                Ok(Change::Progress { attempt, message, percent })
+            }
+            Command::Effect { key, effect, .. } => {
+                if self.effects.contains_key(key) {
+                    return Err(Refusal::EffectRecorded);
+                }
+                bound_len("effects", self.effects.len(), limits::EFFECTS_PER_TASK)?;
+                Ok(Change::Effect { attempt, key: key.clone(), effect: effect.clone() })
+            }
+            Command::Block { question, .. } => self.blocked(attempt, question),
+            Command::Wait { on, .. } => self.waiting(attempt, on),
+            Command::Complete { result, .. } => {
+                let result = result.clone();
+                let verifier = self.assignment.as_ref().and_then(|it| it.verifier.as_ref());
+                Ok(match verifier {
+                    Some(_) => Change::Submitted { attempt, result },
+                    None => Change::Completed { attempt, result, verified: None },
+                })
+            }
+            Command::Fail { cause, retry, .. } => {
+                Ok(self.failure(attempt, cause, retry.map(|delay| now.plus(delay))))
+            }
+            Command::Release { reason, retry, .. } => Ok(Change::Released {
+                attempt,
+                reason: *reason,
+                cause: None,
+                retry_at: retry.map(|delay| now.plus(delay)),
+            }),
+            _ => Err(Refusal::Fenced { got: attempt, current: None }),
+        }
+    }
+
+    fn blocked(&self, attempt: u32, question: &Question) -> Result<Change, Refusal> {
+        if self.answers.contains_key(&question.key) {
+            return Err(Refusal::Answered);
+        }
+        bound_len("questions", self.answers.len(), limits::QUESTIONS_PER_TASK)?;
+        bound_len("choices", question.choices.len().saturating_sub(1), limits::CHOICES)?;
+        let mut question = question.clone();
+        question.text = head(&question.text, limits::CAUSE_BYTES).to_owned();
+        Ok(Change::Blocked { attempt, question: Box::new(question) })
+    }
+
+    fn answered(&self, key: Option<&str>, answer: &Value) -> Result<Change, Refusal> {
+        let Phase::Blocked { question, .. } = &self.phase else { return Err(Refusal::NotAsked) };
+        if key.is_some_and(|key| key != question.key) {
+            return Err(Refusal::NotAsked);
+        }
+        let choices = &question.choices;
+        let offered = |text: &str| choices.iter().any(|choice| choice == text);
+        if !choices.is_empty() && !answer.as_str().is_some_and(offered) {
+            return Err(Refusal::NoChoice { choices: choices.clone() });
+        }
+        let bytes = answer.to_string().len();
+        bound_len("bytes of an answer", bytes.saturating_sub(1), limits::ANSWER_BYTES)?;
+        Ok(Change::Answered { key: question.key.clone(), answer: answer.clone() })
+    }
+
+    fn waiting(&self, attempt: u32, on: &[TaskId]) -> Result<Change, Refusal> {
+        let own = self.assignment.as_ref().map(|assignment| &assignment.task_id);
+        if let Some(own) = own.filter(|own| on.contains(own)) {
+            return Err(Refusal::Cycle(vec![own.clone(), own.clone()]));
+        }
+        bound_len("tasks to wait for", on.len().saturating_sub(1), limits::WAITED_TASKS)?;
+        Ok(Change::Waiting { attempt, on: on.to_vec() })
+    }
+
+    /// The result that waits for a verdict, if `by` may judge it.
+    fn judged(&self, by: &Role) -> Result<(u32, &Value, bool), Refusal> {
+        let Phase::Submitted { attempt, result, escalated_to } = &self.phase else {
+            return Err(Refusal::NotSubmitted);
+        };
+        if self.assignment.as_ref().is_some_and(|assignment| &assignment.role == by) {
+            return Err(Refusal::OwnVerdict);
+        }
+        Ok((*attempt, result, escalated_to.is_some()))
+    }
+
+    fn accepted(&self, by: &Role, evidence: &Value) -> Result<Change, Refusal> {
+        let (attempt, result, _) = self.judged(by)?;
+        let verified = Verified { by: by.clone(), evidence: evidence.clone() };
+        Ok(Change::Completed { attempt, result: result.clone(), verified: Some(verified) })
+    }
+
+    fn refused(&self, by: &Role, reason: &str) -> Result<Change, Refusal> {
+        let (attempt, _, by_person) = self.judged(by)?;
+        let too_often = !by_person && self.refused.saturating_add(1) >= limits::REFUSALS;
+        let person = self.assignment.as_ref().map(|assignment| assignment.escalates_to());
+        Ok(Change::Refused {
+            attempt,
+            reason: head(reason, limits::CAUSE_BYTES).to_owned(),
+            escalated_to: person.filter(|_| too_often).cloned(),
+        })
+    }
+
+    fn escalated(&self, reason: EscalationReason) -> Result<Change, Refusal> {
+        let (open, none) = match (&self.phase, reason) {
+            (Phase::Blocked { escalated_to, .. }, EscalationReason::Unanswered) => {
+                (escalated_to.is_none(), Refusal::NotAsked)
+            }
+            (Phase::Submitted { escalated_to, .. }, EscalationReason::Unverified) => {
+                (escalated_to.is_none(), Refusal::NotSubmitted)
+            }
+            (_, EscalationReason::Unanswered) => (false, Refusal::NotAsked),
+            (_, EscalationReason::Unverified) => (false, Refusal::NotSubmitted),
+        };
+        match &self.assignment {
+            Some(assignment) if open => {
+                Ok(Change::Escalated { to: assignment.escalates_to().clone(), reason })
+            }
+            Some(_) | None => Err(none),
+        }
+    }
+
+    fn revival(&self) -> Result<Change, Refusal> {
+        match self.end() {
+            Some(End::Dead { .. }) if self.assignment.is_some() => Ok(Change::Revived {}),
+            Some(_) | None => Err(Refusal::NotDead),
         }
     }
 
@@ -167,9 +293,18 @@ impl State {
             return Err(Refusal::StaleEpoch { got: epoch, current: self.epoch });
         }
         if epoch > self.epoch {
-            let running = self.running().is_some();
             let current = self.epoch;
-            return Err(if running { Refusal::Running } else { Refusal::Ahead { current } });
+            return Err(match &self.phase {
+                Phase::Running { .. } => Refusal::Running,
+                // Somebody put it there who did not know that the task waits for something else.
+                Phase::Blocked { .. } => Refusal::Parked("blocked"),
+                Phase::Waiting { .. } => Refusal::Parked("waiting"),
+                Phase::Submitted { .. } => Refusal::Parked("submitted"),
+                _ => Refusal::Ahead { current },
+            });
+        }
+        if let Some(word) = self.parked() {
+            return Err(Refusal::Parked(word));
         }
         if let Some(current) = self.queue_seq().filter(|current| *current != queue_seq) {
             return Err(Refusal::OtherMessage { got: queue_seq, current });
@@ -198,7 +333,12 @@ impl State {
         match &self.phase {
             Phase::Queued { not_before, .. } => *not_before,
             Phase::Released { retry_at, .. } => *retry_at,
-            Phase::Running { .. } | Phase::Ended { .. } => None,
+            // What waited for others may have been delegated for later, too.
+            Phase::Ready { .. } if self.attempts == 0 => match &self.assignment {
+                Some(assignment) => assignment.not_before,
+                None => None,
+            },
+            _ => None,
         }
     }
 
@@ -206,17 +346,19 @@ impl State {
         let Command::Enqueue { epoch, queue_seq, not_before, reason } = command else {
             return Err(Refusal::Running);
         };
-        match (&self.phase, reason) {
-            (Phase::Ended { end: End::Dead { .. }, .. }, EnqueueReason::Revived)
-                if self.assignment.is_some() => {}
-            (Phase::Ended { end, .. }, _) => return Err(Refusal::Ended(end.transition())),
-            (Phase::Running { .. }, _) => return Err(Refusal::Running),
-            (Phase::Queued { .. } | Phase::Released { .. }, _) => {}
+        match &self.phase {
+            Phase::Ended { end, .. } => return Err(Refusal::Ended(end.transition())),
+            Phase::Running { .. } => return Err(Refusal::Running),
+            Phase::Blocked { .. } => return Err(Refusal::Parked("blocked")),
+            Phase::Waiting { .. } => return Err(Refusal::Parked("waiting")),
+            Phase::Submitted { .. } => return Err(Refusal::Parked("submitted")),
+            Phase::Queued { .. } | Phase::Released { .. } | Phase::Ready { .. } => {}
         }
         if *epoch <= self.epoch {
             return Err(Refusal::StaleEpoch { got: *epoch, current: self.epoch });
         }
-        bound("epochs", (*epoch).into(), u64::from(limits::EPOCHS) + 1)?;
+        let spent = epoch.saturating_sub(self.epochs_forgiven);
+        bound("epochs", spent.into(), u64::from(limits::EPOCHS) + 1)?;
         Ok(Change::Enqueued {
             epoch: *epoch,
             queue_seq: *queue_seq,
@@ -229,4 +371,9 @@ impl State {
 /// Refuses one more of what there are `count` of already.
 fn bound(what: &'static str, count: u64, limit: u64) -> Result<(), Refusal> {
     if count < limit { Ok(()) } else { Err(Refusal::Limit { what, limit }) }
+}
+
+fn bound_len(what: &'static str, count: usize, limit: usize) -> Result<(), Refusal> {
+    let wide = |it: usize| u64::try_from(it).unwrap_or(u64::MAX);
+    bound(what, wide(count), wide(limit))
 }

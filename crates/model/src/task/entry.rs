@@ -23,7 +23,15 @@ pub enum Transition {
     Started,
     Progress,
     Effect,
+    Blocked,
+    Answered,
+    Waiting,
+    Resumed,
+    Submitted,
+    Refused,
+    Escalated,
     Released,
+    Revived,
     Completed,
     Failed,
     Cancelled,
@@ -32,13 +40,21 @@ pub enum Transition {
 
 impl Transition {
     /// All transitions.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 18] = [
         Self::Created,
         Self::Enqueued,
         Self::Started,
         Self::Progress,
         Self::Effect,
+        Self::Blocked,
+        Self::Answered,
+        Self::Waiting,
+        Self::Resumed,
+        Self::Submitted,
+        Self::Refused,
+        Self::Escalated,
         Self::Released,
+        Self::Revived,
         Self::Completed,
         Self::Failed,
         Self::Cancelled,
@@ -54,7 +70,15 @@ impl Transition {
             Self::Started => "started",
             Self::Progress => "progress",
             Self::Effect => "effect",
+            Self::Blocked => "blocked",
+            Self::Answered => "answered",
+            Self::Waiting => "waiting",
+            Self::Resumed => "resumed",
+            Self::Submitted => "submitted",
+            Self::Refused => "refused",
+            Self::Escalated => "escalated",
             Self::Released => "released",
+            Self::Revived => "revived",
             Self::Completed => "completed",
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
@@ -149,6 +173,60 @@ pub enum Change {
         /// What is to be carried out.
         effect: Box<Effect>,
     },
+    /// An attempt can't go on without an answer. It ends here, and holds no slot while it waits.
+    Blocked {
+        /// The attempt.
+        attempt: u32,
+        /// What it must know.
+        question: Box<Question>,
+    },
+    /// Somebody answered: the task goes back onto its queue.
+    Answered {
+        /// The key of the question.
+        key: String,
+        /// The answer.
+        answer: Value,
+    },
+    /// An attempt can't go on before other tasks have ended. It ends here, and holds no slot while
+    /// it waits.
+    Waiting {
+        /// The attempt.
+        attempt: u32,
+        /// The tasks.
+        on: Vec<TaskId>,
+    },
+    /// The wait is over: the task goes back onto its queue.
+    Resumed {
+        /// Where the wait could never have ended: the tasks that wait for each other, in order.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        cycle: Vec<TaskId>,
+    },
+    /// An attempt has a result, which is final only once another role has accepted it.
+    Submitted {
+        /// The attempt.
+        attempt: u32,
+        /// What came out.
+        #[serde(default)]
+        result: Value,
+    },
+    /// A result was refused.
+    Refused {
+        /// The attempt whose result it was.
+        attempt: u32,
+        /// Why.
+        reason: String,
+        /// The role of the person who is to decide, where it was refused too often. Absent where
+        /// the task goes back to a worker.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        escalated_to: Option<Role>,
+    },
+    /// Nobody answered or verified in time: another role is asked.
+    Escalated {
+        /// That role.
+        to: Role,
+        /// Why.
+        reason: EscalationReason,
+    },
     /// An attempt gave the task back without ending it.
     Released {
         /// The attempt.
@@ -162,6 +240,8 @@ pub enum Change {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         retry_at: Option<Time>,
     },
+    /// A dead task goes back onto its queue, by hand.
+    Revived {},
     /// The task was done.
     Completed {
         /// The attempt that did it.
@@ -169,6 +249,9 @@ pub enum Change {
         /// What came out.
         #[serde(default)]
         result: Value,
+        /// Who accepted the result, where the task asked for that.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        verified: Option<Verified>,
     },
     /// The worker says that the task can't be done, and that trying again would not help.
     Failed {
@@ -224,6 +307,45 @@ pub enum Effect {
     },
 }
 
+/// What an attempt must know before it can go on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Question {
+    /// One key is one question for the whole task: the next attempt finds its answer under it.
+    pub key: String,
+    /// The question, for a person or an agent; at most 8 KiB.
+    pub text: String,
+    /// The role that is asked.
+    pub to: Role,
+    /// Answers to choose from; empty where any will do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub choices: Vec<String>,
+    /// When another role is asked, if nobody has answered by then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub escalate_at: Option<Time>,
+}
+
+/// Who accepted a result, and on what evidence.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Verified {
+    /// The role that accepted it: never the worker's.
+    pub by: Role,
+    /// On what evidence.
+    #[serde(default)]
+    pub evidence: Value,
+}
+
+/// Why another role is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum EscalationReason {
+    /// The question was not answered in time.
+    Unanswered,
+    /// The verification ended without a verdict.
+    Unverified,
+}
+
 /// Why a task was put on its queue again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -236,6 +358,12 @@ pub enum EnqueueReason {
     Lost,
     /// It was dead, and somebody revived it.
     Revived,
+    /// Its question was answered.
+    Answered,
+    /// What it waited for has ended.
+    Resumed,
+    /// Its result was refused.
+    Refused,
 }
 
 /// Why an attempt gave its task back.
@@ -268,6 +396,8 @@ pub enum DeadCause {
     Undecodable,
     /// It could not be put on its queue again.
     Lost,
+    /// A task that it depends on did not complete.
+    DependencyFailed,
 }
 
 /// Why bytes in a log are no entry.
@@ -298,7 +428,15 @@ impl Change {
             Self::Started(_) => Transition::Started,
             Self::Progress { .. } => Transition::Progress,
             Self::Effect { .. } => Transition::Effect,
+            Self::Blocked { .. } => Transition::Blocked,
+            Self::Answered { .. } => Transition::Answered,
+            Self::Waiting { .. } => Transition::Waiting,
+            Self::Resumed { .. } => Transition::Resumed,
+            Self::Submitted { .. } => Transition::Submitted,
+            Self::Refused { .. } => Transition::Refused,
+            Self::Escalated { .. } => Transition::Escalated,
             Self::Released { .. } => Transition::Released,
+            Self::Revived {} => Transition::Revived,
             Self::Completed { .. } => Transition::Completed,
             Self::Failed { .. } => Transition::Failed,
             Self::Cancelled { .. } => Transition::Cancelled,
@@ -347,8 +485,8 @@ mod tests {
             let fault = read(&format!("genbrain.org.{alien}")).unwrap_err();
             assert!(matches!(fault, DecodeError::Alien(_)), "{alien}: {fault}");
         }
-        let unknown = read("genbrain.org.acme.tasks.T1.verified");
-        assert_eq!(unknown, Err(DecodeError::Unknown("verified".to_owned())));
+        let unknown = read("genbrain.org.acme.tasks.T1.pondered");
+        assert_eq!(unknown, Err(DecodeError::Unknown("pondered".to_owned())));
         assert!(matches!(read("genbrain.org.acme.events"), Err(DecodeError::Subject(_))));
     }
 }

@@ -8,9 +8,14 @@ use serde_json::Value;
 
 use super::{
     assignment::Assignment,
-    entry::{Change, DeadCause, Effect, EnqueueReason, Entry, ReleaseReason, Start, Transition},
+    entry::{Actor, Change, DeadCause, Effect, EnqueueReason, Entry, ReleaseReason, Start},
+    phase::{Answered, End, Phase, RefusedResult},
 };
-use crate::{id::TaskId, limits, time::Time};
+use crate::{
+    id::{Role, TaskId},
+    limits,
+    time::Time,
+};
 
 /// An entry as the stream stored it.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,93 +58,27 @@ pub struct State {
     pub attempts: u32,
     /// Failed attempts since it was delegated or revived.
     pub failures: u32,
-    /// Attempts begun before it was last revived; they no longer count against its limit.
+    /// Attempts begun before it was last revived, or before it last let go of its task lawfully (to
+    /// ask, to wait, to submit); they no longer count against its limit.
     pub attempts_forgiven: u32,
+    /// Its epoch when it was last revived; what came before no longer counts against the limit.
+    pub epochs_forgiven: u32,
     /// Progress entries of the newest attempt.
     pub progress: u32,
     /// When it ends in `dead` if it has not ended before.
     pub due: Time,
     /// Effects that were recorded, by key.
     pub effects: BTreeMap<String, Effect>,
+    /// Questions that were answered, by key.
+    pub answers: BTreeMap<String, Answered>,
+    /// The newest refusals of its results, at most [`limits::REFUSALS`], the newest last.
+    pub refusals: Vec<RefusedResult>,
+    /// Refusals in a row since the last time that a person decided.
+    pub refused: u32,
+    /// The tasks that wait for each other, where its last wait could never have ended.
+    pub cycle: Vec<TaskId>,
     /// When its newest lawful entry was written.
     pub last_at: Time,
-}
-
-/// Where a task stands.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "phase", rename_all = "camelCase", rename_all_fields = "camelCase")]
-pub enum Phase {
-    /// On its queue, or on the schedule that puts it there.
-    Queued {
-        /// Its sequence in the queue, once that is known.
-        queue_seq: Option<u64>,
-        /// When its schedule fires.
-        not_before: Option<Time>,
-    },
-    /// An attempt works on it.
-    Running {
-        /// The attempt.
-        start: Start,
-        /// When it began.
-        since: Time,
-    },
-    /// Between two attempts, its message still on the queue.
-    Released {
-        /// The message's sequence in the queue.
-        queue_seq: u64,
-        /// Why the last attempt gave it back.
-        reason: ReleaseReason,
-        /// When the next attempt may begin.
-        retry_at: Option<Time>,
-    },
-    /// Over.
-    Ended {
-        /// How.
-        end: End,
-        /// The queue sequence of the message under which it ended, if one was in hand.
-        queue_seq: Option<u64>,
-    },
-}
-
-/// How a task ended.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "end", rename_all = "camelCase", rename_all_fields = "camelCase")]
-pub enum End {
-    /// Done.
-    Completed {
-        /// What came out.
-        result: Value,
-    },
-    /// It can't be done.
-    Failed {
-        /// Why.
-        cause: String,
-    },
-    /// Called off.
-    Cancelled {
-        /// Why.
-        reason: String,
-    },
-    /// Given up.
-    Dead {
-        /// The kind of cause.
-        cause: DeadCause,
-        /// In words.
-        detail: String,
-    },
-}
-
-impl End {
-    /// The transition that ended the task.
-    #[must_use]
-    pub const fn transition(&self) -> Transition {
-        match self {
-            Self::Completed { .. } => Transition::Completed,
-            Self::Failed { .. } => Transition::Failed,
-            Self::Cancelled { .. } => Transition::Cancelled,
-            Self::Dead { .. } => Transition::Dead,
-        }
-    }
 }
 
 /// How an entry broke the law.
@@ -162,6 +101,9 @@ pub enum Void {
     /// Its epoch is not newer, or the task could not be enqueued.
     #[error("the task could not be enqueued with that epoch")]
     Epoch,
+    /// It answers, resumes, judges or escalates what the task does not wait for.
+    #[error("the task did not wait for that")]
+    Park,
     /// The entry's assignment is of another task.
     #[error("the assignment is of another task")]
     Alien,
@@ -173,7 +115,7 @@ impl State {
     pub const fn end(&self) -> Option<&End> {
         match &self.phase {
             Phase::Ended { end, .. } => Some(end),
-            Phase::Queued { .. } | Phase::Running { .. } | Phase::Released { .. } => None,
+            _ => None,
         }
     }
 
@@ -182,7 +124,7 @@ impl State {
     pub const fn running(&self) -> Option<&Start> {
         match &self.phase {
             Phase::Running { start, .. } => Some(start),
-            Phase::Queued { .. } | Phase::Released { .. } | Phase::Ended { .. } => None,
+            _ => None,
         }
     }
 
@@ -193,11 +135,15 @@ impl State {
             Phase::Queued { queue_seq, .. } | Phase::Ended { queue_seq, .. } => *queue_seq,
             Phase::Running { start, .. } => Some(start.queue_seq),
             Phase::Released { queue_seq, .. } => Some(*queue_seq),
+            Phase::Blocked { .. }
+            | Phase::Waiting { .. }
+            | Phase::Submitted { .. }
+            | Phase::Ready { .. } => None,
         }
     }
 
-    /// The phase as one word for a person: `queued`, `scheduled`, `running`, `retrying`, or how
-    /// it ended.
+    /// The phase as one word for a person: `queued`, `scheduled`, `running`, `retrying`, `blocked`,
+    /// `waiting`, `submitted`, or how it ended.
     #[must_use]
     pub const fn word(&self) -> &'static str {
         match &self.phase {
@@ -208,11 +154,53 @@ impl State {
                 "retrying"
             }
             Phase::Queued { queue_seq: None, not_before: Some(_) } => "scheduled",
-            Phase::Queued { .. } => "queued",
+            Phase::Queued { .. } | Phase::Ready { .. } => "queued",
+            Phase::Blocked { .. } => "blocked",
+            Phase::Waiting { .. } => "waiting",
+            Phase::Submitted { .. } => "submitted",
             Phase::Running { .. } => "running",
             Phase::Released { .. } => "retrying",
             Phase::Ended { end, .. } => end.transition().word(),
         }
+    }
+
+    /// What it waits for, where that is no worker: then no attempt may begin.
+    #[must_use]
+    pub const fn parked(&self) -> Option<&'static str> {
+        match &self.phase {
+            Phase::Blocked { .. } => Some("blocked"),
+            Phase::Waiting { .. } => Some("waiting"),
+            Phase::Submitted { .. } => Some("submitted"),
+            Phase::Ready { .. } => Some("between two epochs"),
+            Phase::Queued { .. }
+            | Phase::Running { .. }
+            | Phase::Released { .. }
+            | Phase::Ended { .. } => None,
+        }
+    }
+
+    /// The tasks that it delegated, as far as the log has recorded them. Its verification is one.
+    #[must_use]
+    pub fn children(&self) -> Vec<TaskId> {
+        let delegated = self.effects.values().map(|effect| match effect {
+            Effect::Delegate { assignment } => assignment.task_id.clone(),
+        });
+        delegated.chain(self.verification()).collect()
+    }
+
+    /// The task that judges the result which waits for a verdict, where a verifier is asked.
+    #[must_use]
+    pub fn verification(&self) -> Option<TaskId> {
+        let Phase::Submitted { attempt, .. } = &self.phase else { return None };
+        let assignment = self.assignment.as_deref()?;
+        assignment.verifier.as_ref()?;
+        Some(TaskId::of_effect(&assignment.task_id, &format!("verify:{attempt}")))
+    }
+
+    /// Whether another epoch may begin.
+    #[must_use]
+    pub const fn may_enqueue_again(&self) -> bool {
+        self.epoch.saturating_sub(self.epochs_forgiven) < limits::EPOCHS
     }
 
     /// Whether another attempt may begin at all.
@@ -253,7 +241,7 @@ impl Task {
             self.state = Some(first(id, entry)?);
             return Ok(());
         };
-        state.fold(&entry.change, entry.at)?;
+        state.fold(entry)?;
         state.last_at = entry.at;
         Ok(())
     }
@@ -268,16 +256,26 @@ fn first(id: &TaskId, entry: &Entry) -> Result<State, Void> {
         attempts: 0,
         failures: 0,
         attempts_forgiven: 0,
+        epochs_forgiven: 0,
         progress: 0,
         due,
         effects: BTreeMap::new(),
+        answers: BTreeMap::new(),
+        refusals: Vec::new(),
+        refused: 0,
+        cycle: Vec::new(),
         last_at: entry.at,
     };
     if let Change::Created { assignment, queue_seq } = &entry.change {
         if &assignment.task_id != id || assignment.org_id != entry.org_id {
             return Err(Void::Alien);
         }
-        let phase = Phase::Queued { queue_seq: *queue_seq, not_before: assignment.not_before };
+        // What comes after others is on no queue before they have ended.
+        let phase = if queue_seq.is_none() && !assignment.after.is_empty() {
+            Phase::Waiting { on: assignment.after.clone() }
+        } else {
+            Phase::Queued { queue_seq: *queue_seq, not_before: assignment.not_before }
+        };
         return Ok(state(Some(assignment.clone()), phase, assignment.due()));
     }
     // A message that is no assignment has no other entry than its end.
@@ -289,13 +287,15 @@ fn first(id: &TaskId, entry: &Entry) -> Result<State, Void> {
 }
 
 impl State {
-    fn fold(&mut self, change: &Change, at: Time) -> Result<(), Void> {
-        match change {
-            Change::Enqueued { epoch, queue_seq, not_before, reason } => {
-                self.enqueue(*epoch, *queue_seq, *not_before, (*reason, at))
-            }
+    fn fold(&mut self, entry: &Entry) -> Result<(), Void> {
+        let at = entry.at;
+        match &entry.change {
+            Change::Revived {} => self.revive(at),
             _ if self.end().is_some() => Err(Void::AfterEnd),
             Change::Created { .. } => Err(Void::Creation),
+            Change::Enqueued { epoch, queue_seq, not_before, .. } => {
+                self.enqueue(*epoch, *queue_seq, *not_before)
+            }
             Change::Started(start) => self.begin(start, at),
             Change::Progress { attempt, .. } => {
                 self.fence(*attempt)?;
@@ -315,9 +315,33 @@ impl State {
                 self.phase = Phase::Released { queue_seq, reason: *reason, retry_at: *retry_at };
                 Ok(())
             }
-            Change::Completed { attempt, result } => {
-                self.fence(*attempt)?;
-                self.finish(End::Completed { result: result.clone() })
+            Change::Blocked { attempt, question } => {
+                let (attempt, question) = (*attempt, question.clone());
+                self.let_go(attempt, Phase::Blocked { attempt, question, escalated_to: None })
+            }
+            Change::Waiting { attempt, on } => {
+                self.cycle.clear();
+                self.let_go(*attempt, Phase::Waiting { on: on.clone() })
+            }
+            Change::Submitted { attempt, result } => {
+                let (attempt, result) = (*attempt, result.clone());
+                self.let_go(attempt, Phase::Submitted { attempt, result, escalated_to: None })
+            }
+            Change::Answered { key, answer } => self.answer(key, answer, &entry.by),
+            Change::Resumed { cycle } => self.resume(cycle),
+            Change::Refused { attempt, reason, escalated_to } => {
+                let (attempt, reason, by) = (*attempt, reason.clone(), entry.by.clone());
+                self.refuse(RefusedResult { attempt, reason, by }, escalated_to.as_ref())
+            }
+            Change::Escalated { to, .. } => self.escalate(to),
+            Change::Completed { attempt, result, verified } => {
+                match &self.phase {
+                    Phase::Submitted { attempt: of, .. } if of == attempt && verified.is_some() => {
+                    }
+                    _ => _ = self.fence(*attempt)?,
+                }
+                let (result, verified) = (result.clone(), verified.clone());
+                self.finish(End::Completed { result, verified })
             }
             Change::Failed { attempt, cause } => {
                 self.fence(*attempt)?;
@@ -339,7 +363,10 @@ impl State {
     }
 
     fn begin(&mut self, start: &Start, at: Time) -> Result<(), Void> {
-        if start.epoch != self.epoch || start.attempt != self.attempts.saturating_add(1) {
+        if start.epoch != self.epoch
+            || start.attempt != self.attempts.saturating_add(1)
+            || self.parked().is_some()
+        {
             return Err(Void::Fence);
         }
         self.attempts = start.attempt;
@@ -348,27 +375,93 @@ impl State {
         Ok(())
     }
 
+    /// The attempt lets go of its task without having failed.
+    fn let_go(&mut self, attempt: u32, phase: Phase) -> Result<(), Void> {
+        self.fence(attempt)?;
+        self.attempts_forgiven = self.attempts;
+        self.phase = phase;
+        Ok(())
+    }
+
+    fn answer(&mut self, key: &str, answer: &Value, by: &Actor) -> Result<(), Void> {
+        let Phase::Blocked { question, .. } = &self.phase else { return Err(Void::Park) };
+        if question.key != key {
+            return Err(Void::Park);
+        }
+        let question = question.text.clone();
+        let answered = Answered { question, answer: answer.clone(), by: by.clone() };
+        self.answers.insert(key.to_owned(), answered);
+        self.phase = Phase::Ready { reason: EnqueueReason::Answered };
+        Ok(())
+    }
+
+    fn resume(&mut self, cycle: &[TaskId]) -> Result<(), Void> {
+        let Phase::Waiting { .. } = &self.phase else { return Err(Void::Park) };
+        self.cycle = cycle.to_vec();
+        self.phase = Phase::Ready { reason: EnqueueReason::Resumed };
+        Ok(())
+    }
+
+    fn refuse(&mut self, refused: RefusedResult, to: Option<&Role>) -> Result<(), Void> {
+        let Phase::Submitted { attempt, escalated_to, .. } = &mut self.phase else {
+            return Err(Void::Park);
+        };
+        if *attempt != refused.attempt || (to.is_some() && escalated_to.is_some()) {
+            return Err(Void::Park);
+        }
+        let decided_by_person = escalated_to.is_some();
+        match to {
+            Some(role) => *escalated_to = Some(role.clone()),
+            None => self.phase = Phase::Ready { reason: EnqueueReason::Refused },
+        }
+        self.refused = if decided_by_person { 0 } else { self.refused.saturating_add(1) };
+        self.refusals.push(refused);
+        let most = usize::try_from(limits::REFUSALS).unwrap_or(usize::MAX);
+        let surplus = self.refusals.len().saturating_sub(most);
+        self.refusals.drain(..surplus);
+        Ok(())
+    }
+
+    fn escalate(&mut self, to: &Role) -> Result<(), Void> {
+        match &mut self.phase {
+            Phase::Blocked { escalated_to, .. } | Phase::Submitted { escalated_to, .. }
+                if escalated_to.is_none() =>
+            {
+                *escalated_to = Some(to.clone());
+                Ok(())
+            }
+            _ => Err(Void::Park),
+        }
+    }
+
+    fn revive(&mut self, at: Time) -> Result<(), Void> {
+        let Phase::Ended { end: End::Dead { .. }, .. } = &self.phase else {
+            return Err(Void::AfterEnd);
+        };
+        let Some(assignment) = &self.assignment else { return Err(Void::AfterEnd) };
+        // What it depends on is judged anew: it may have been revived too.
+        self.phase = if self.attempts == 0 && !assignment.after.is_empty() {
+            Phase::Waiting { on: assignment.after.clone() }
+        } else {
+            Phase::Ready { reason: EnqueueReason::Revived }
+        };
+        self.failures = 0;
+        self.attempts_forgiven = self.attempts;
+        self.epochs_forgiven = self.epoch;
+        self.due = self.due.max(at.plus(limits::DEADLINE));
+        Ok(())
+    }
+
     fn enqueue(
         &mut self,
         epoch: u32,
         queue_seq: Option<u64>,
         not_before: Option<Time>,
-        (reason, at): (EnqueueReason, Time),
     ) -> Result<(), Void> {
-        match (&self.phase, reason) {
-            (Phase::Ended { end: End::Dead { .. }, .. }, EnqueueReason::Revived)
-                if self.assignment.is_some() =>
-            {
-                self.failures = 0;
-                self.attempts_forgiven = self.attempts;
-                self.due = self.due.max(at.plus(limits::DEADLINE));
-            }
-            (Phase::Ended { .. }, _) => return Err(Void::AfterEnd),
-            (Phase::Running { .. }, _) => return Err(Void::Epoch),
-            (Phase::Queued { .. } | Phase::Released { .. }, _) => {}
-        }
-        if epoch <= self.epoch {
-            return Err(Void::Epoch);
+        match &self.phase {
+            Phase::Queued { .. } | Phase::Released { .. } | Phase::Ready { .. }
+                if epoch > self.epoch => {}
+            _ => return Err(Void::Epoch),
         }
         self.epoch = epoch;
         self.phase = Phase::Queued { queue_seq, not_before };

@@ -5,10 +5,11 @@
 use std::time::Duration;
 
 use super::{
-    entry::DeadCause,
-    state::{Phase, State},
+    entry::{DeadCause, EscalationReason},
+    phase::Phase,
+    state::State,
 };
-use crate::{limits, time::Time};
+use crate::time::Time;
 
 /// What must be looked up before a task can be judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +20,10 @@ pub enum Look {
     Queue(u64),
     /// Whether its schedule is still there.
     Schedule,
+    /// Whether one of the tasks that it waits for has not ended, see [`super::wait`].
+    Others,
+    /// Whether its verification has not ended.
+    Verification,
 }
 
 /// What was found.
@@ -43,6 +48,10 @@ pub enum Verdict {
         /// The attempt.
         attempt: u32,
     },
+    /// What it waited for is over: it goes on.
+    Resume,
+    /// Nobody answered or judged: another role is asked.
+    Escalate(EscalationReason),
     /// Give it up.
     Bury {
         /// The kind of cause.
@@ -63,7 +72,12 @@ pub fn look(state: &State, now: Time, grace: Duration) -> Look {
         Phase::Queued { queue_seq: None, .. } => Look::Schedule,
         Phase::Running { start, .. } => Look::Queue(start.queue_seq),
         Phase::Released { queue_seq, .. } => Look::Queue(*queue_seq),
-        Phase::Ended { .. } => Look::Nowhere,
+        Phase::Waiting { .. } => Look::Others,
+        Phase::Submitted { escalated_to: None, .. } => Look::Verification,
+        Phase::Submitted { .. }
+        | Phase::Blocked { .. }
+        | Phase::Ready { .. }
+        | Phase::Ended { .. } => Look::Nowhere,
     }
 }
 
@@ -77,16 +91,50 @@ pub fn judge(state: &State, evidence: Evidence, now: Time, grace: Duration) -> V
         let detail = format!("it had not ended by its deadline {}", state.due);
         return Verdict::Bury { cause: DeadCause::DeadlinePassed, detail };
     }
-    if evidence.there || now.since(state.last_at) < grace {
+    if asks_another(state, now) {
+        return Verdict::Escalate(EscalationReason::Unanswered);
+    }
+    if let Phase::Blocked { .. } | Phase::Submitted { escalated_to: Some(_), .. } = &state.phase {
         return Verdict::Fine;
     }
-    if state.epoch >= limits::EPOCHS {
+    let is_ready = matches!(state.phase, Phase::Ready { .. });
+    if (evidence.there && !is_ready) || now.since(state.last_at) < grace {
+        return Verdict::Fine;
+    }
+    if let Phase::Waiting { .. } = &state.phase {
+        return Verdict::Resume;
+    }
+    if let Phase::Submitted { .. } = &state.phase {
+        return Verdict::Escalate(EscalationReason::Unverified);
+    }
+    if !state.may_enqueue_again() {
         let detail = format!("it was put on its queue {} times and is there no more", state.epoch);
         return Verdict::Bury { cause: DeadCause::Lost, detail };
     }
     match &state.phase {
         Phase::Running { .. } if evidence.alive => Verdict::Fine,
         Phase::Running { start, .. } => Verdict::ReleaseAndRequeue { attempt: start.attempt },
-        Phase::Queued { .. } | Phase::Released { .. } | Phase::Ended { .. } => Verdict::Requeue,
+        _ => Verdict::Requeue,
+    }
+}
+
+/// Whether an open question has waited for so long that another role is asked.
+fn asks_another(state: &State, now: Time) -> bool {
+    match &state.phase {
+        Phase::Blocked { question, escalated_to: None, .. } => {
+            question.escalate_at.is_some_and(|at| now >= at)
+        }
+        _ => false,
+    }
+}
+
+/// When time alone changes the verdict on a task that is found well.
+#[must_use]
+pub fn alarm(state: &State) -> Time {
+    match &state.phase {
+        Phase::Blocked { question, escalated_to: None, .. } => {
+            question.escalate_at.map_or(state.due, |at| at.min(state.due))
+        }
+        _ => state.due,
     }
 }

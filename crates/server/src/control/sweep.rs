@@ -5,14 +5,14 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures::StreamExt as _;
-use sinew_agent::{Client, FinishError, enqueue};
+use sinew_agent::{AdvanceError, Client, FinishError, advance, enqueue};
 use sinew_bus::{Bus, ExecuteError, HistoryError, RequestError, TaskLog, clock};
 use sinew_model::{
     Assignment, InstanceId, Role, TaskId,
     limits::{SWEEP_AT_ONCE, SWEEP_EVERY, SWEEP_GRACE, SWEEP_PAUSE, SWEEP_STEP, SWEEP_TASKS},
     stream::{AGENT_TASKS, TASK_SCHEDULES},
     task::{
-        Actor, Command, EnqueueReason, ReleaseReason, State,
+        Actor, Command, EnqueueReason, EscalationReason, Phase, ReleaseReason, State,
         sweep::{self, Evidence, Look, Verdict},
     },
 };
@@ -89,6 +89,8 @@ enum MoveError {
     Enqueue(#[from] enqueue::EnqueueError),
     #[error("what it left outstanding is not done")]
     Finish(#[from] FinishError),
+    #[error("it waits, and could not be moved")]
+    Advance(#[from] AdvanceError),
 }
 
 /// What became of one task.
@@ -172,7 +174,7 @@ impl Sweep {
         let known = self.well.get(&task.task_id).filter(|well| well.last_seq == task.last_seq);
         let Some(well) = known else { return false };
         seen.insert(task.task_id.clone(), *well);
-        now < well.next && clock::now() < task.state.due
+        now < well.next && clock::now() < sweep::alarm(&task.state)
     }
 
     async fn step(&self, due: Vec<Unended>, swept: &mut Swept, seen: &mut HashMap<TaskId, Well>) {
@@ -237,6 +239,8 @@ impl Sweep {
                 let schedule = self.bus.subjects().schedule(id);
                 self.bus.last(TASK_SCHEDULES, schedule.as_str()).await?.is_some()
             }
+            // Whether they have ended is looked at where the task is moved, all of it at once.
+            Look::Others | Look::Verification => false,
         };
         let alive = state
             .running()
@@ -260,6 +264,20 @@ impl Sweep {
                     client.finish(state).await?;
                 }
                 return Ok(Moved::Buried);
+            }
+            Verdict::Resume | Verdict::Escalate(EscalationReason::Unverified) => {
+                let before = log.last_seq();
+                advance(&self.bus, &self.by, log).await?;
+                return Ok(if log.last_seq() == before { Moved::Fine } else { Moved::Requeued });
+            }
+            Verdict::Escalate(reason) => {
+                log.execute(&Command::Escalate { reason }).await?;
+                advance(&self.bus, &self.by, log).await?;
+                return Ok(Moved::Requeued);
+            }
+            Verdict::Requeue if matches!(state.phase, Phase::Ready { .. }) => {
+                advance(&self.bus, &self.by, log).await?;
+                return Ok(Moved::Requeued);
             }
             Verdict::Requeue => {}
             Verdict::ReleaseAndRequeue { attempt } => {

@@ -138,7 +138,7 @@ async fn a_queue_that_was_emptied_by_hand_is_filled_again_and_every_task_ends_on
         org.work(|task: Context| async move { Ok(task.input().clone()) }).await;
     for (number, id) in ids.iter().enumerate() {
         let outcome = ceo.outcome(id).await.unwrap();
-        assert_eq!(outcome.end, End::Completed { result: json!(number) });
+        assert_eq!(outcome.end, End::completed(json!(number)));
         let words = org.words(id).await;
         assert_eq!(ends(&words), 1, "{words:?}");
         assert!(words.iter().any(|word| word == "enqueued"), "{words:?}");
@@ -162,7 +162,7 @@ async fn a_task_of_a_queue_that_was_deleted_is_not_taken_for_another_of_the_same
     let serving = org.serve("views.db").await;
     org.until(&id, "enqueued").await;
     let (shutdown, worker) = org.work(|_| async { Ok(json!("done")) }).await;
-    assert_eq!(ceo.outcome(&id).await.unwrap().end, End::Completed { result: json!("done") });
+    assert_eq!(ceo.outcome(&id).await.unwrap().end, End::completed(json!("done")));
     shutdown.cancel();
     worker.await.unwrap();
     serving.stop().await;
@@ -214,7 +214,7 @@ async fn an_attempt_without_message_is_left_alone_while_its_worker_lives() {
     org.purge(AGENT_TASKS).await;
     org.until(&clock, "enqueued").await;
     release.cancel();
-    assert_eq!(ceo.outcome(&id).await.unwrap().end, End::Completed { result: json!("alive") });
+    assert_eq!(ceo.outcome(&id).await.unwrap().end, End::completed(json!("alive")));
     assert_eq!(org.words(&id).await, ["created", "started", "completed"]);
     shutdown.cancel();
     worker.await.unwrap();
@@ -234,7 +234,7 @@ async fn an_attempt_without_message_and_without_worker_is_released_and_repeated(
     org.purge(AGENT_TASKS).await;
     let (shutdown, worker) = org.work(|_| async { Ok(json!("again")) }).await;
     let outcome = ceo.outcome(&id).await.unwrap();
-    assert_eq!((outcome.end, outcome.attempts), (End::Completed { result: json!("again") }, 2));
+    assert_eq!((outcome.end, outcome.attempts), (End::completed(json!("again")), 2));
     let expected = ["created", "started", "released", "enqueued", "started", "completed"];
     assert_eq!(org.words(&id).await, expected);
     shutdown.cancel();
@@ -253,7 +253,7 @@ async fn a_schedule_that_was_dropped_is_made_again_and_still_fires() {
     let serving = org.serve("views.db").await;
     org.until(&id, "enqueued").await;
     let (shutdown, worker) = org.work(|_| async { Ok(json!("late")) }).await;
-    assert_eq!(ceo.outcome(&id).await.unwrap().end, End::Completed { result: json!("late") });
+    assert_eq!(ceo.outcome(&id).await.unwrap().end, End::completed(json!("late")));
     let history = org.bus.history(&id).await.unwrap();
     let started = history
         .entries

@@ -9,7 +9,7 @@ use sinew_model::{Subjects, Time, limits};
 use super::{Checkpoint, OpenError};
 
 /// The version of the tables below.
-pub(crate) const VERSION: i64 = 1;
+pub(crate) const VERSION: i64 = 2;
 
 /// What SQLite keeps in the file's header to say whose it is: `Sinw`.
 const APPLICATION: i64 = 0x5369_6e77;

@@ -328,11 +328,19 @@ const fn attempt(change: &Change) -> Option<u32> {
         Change::Started(start) => Some(start.attempt),
         Change::Progress { attempt, .. }
         | Change::Effect { attempt, .. }
+        | Change::Blocked { attempt, .. }
+        | Change::Waiting { attempt, .. }
+        | Change::Submitted { attempt, .. }
+        | Change::Refused { attempt, .. }
         | Change::Released { attempt, .. }
         | Change::Completed { attempt, .. }
         | Change::Failed { attempt, .. } => Some(*attempt),
         Change::Created { .. }
         | Change::Enqueued { .. }
+        | Change::Answered { .. }
+        | Change::Resumed { .. }
+        | Change::Escalated { .. }
+        | Change::Revived {}
         | Change::Cancelled { .. }
         | Change::Dead { .. } => None,
     }

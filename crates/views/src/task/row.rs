@@ -9,7 +9,7 @@ use serde_json::Value;
 use sinew_model::{
     Band, Entry, InstanceId, Role, TaskId, Time,
     limits::{CAUSE_BYTES, PROGRESS_BYTES, TITLE_BYTES, VIEW_RESULT_BYTES, head, tail},
-    task::{Change, DeadCause, EnqueueReason, Task},
+    task::{Change, DeadCause, Task},
 };
 
 /// A task as lists show it.
@@ -166,15 +166,8 @@ impl TaskRow {
     fn new(first_seq: u64, entry: &Entry) -> Self {
         let assignment = match &entry.change {
             Change::Created { assignment, .. } => Some(assignment),
-            Change::Enqueued { .. }
-            | Change::Started(_)
-            | Change::Progress { .. }
-            | Change::Effect { .. }
-            | Change::Released { .. }
-            | Change::Completed { .. }
-            | Change::Failed { .. }
-            | Change::Cancelled { .. }
-            | Change::Dead { .. } => None,
+            // Of the others only a death can be the first entry of a task, and it has none.
+            _ => None,
         };
         Self {
             task_id: entry.task_id.clone(),
@@ -213,13 +206,28 @@ impl TaskRow {
     fn note(&mut self, change: &Change, at: Time) {
         match change {
             Change::Created { .. } | Change::Effect { .. } => {}
-            Change::Enqueued { reason, .. } => match reason {
-                EnqueueReason::Revived => {
-                    self.ended_at = None;
-                    self.dead = None;
-                }
-                EnqueueReason::Retry | EnqueueReason::Found | EnqueueReason::Lost => {}
-            },
+            Change::Enqueued { .. } => {}
+            Change::Revived {} => {
+                self.ended_at = None;
+                self.dead = None;
+                self.cause = None;
+            }
+            Change::Blocked { question, .. } => {
+                self.message = Some(head(&question.text, PROGRESS_BYTES).to_owned());
+                self.percent = None;
+            }
+            Change::Waiting { .. }
+            | Change::Answered { .. }
+            | Change::Resumed { .. }
+            | Change::Submitted { .. }
+            | Change::Escalated { .. } => {
+                self.message = None;
+                self.percent = None;
+            }
+            Change::Refused { reason, .. } => {
+                self.message = Some(head(reason, PROGRESS_BYTES).to_owned());
+                self.percent = None;
+            }
             Change::Started(start) => {
                 self.started_at.get_or_insert(at);
                 self.instance = Some(start.instance.clone());

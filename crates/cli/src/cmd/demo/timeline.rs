@@ -101,10 +101,8 @@ const fn colour(change: &Change) -> &'static str {
     match change.transition() {
         Transition::Completed => "32",
         Transition::Failed | Transition::Cancelled | Transition::Dead => "31",
-        Transition::Released => "33",
+        Transition::Released | Transition::Blocked | Transition::Refused => "33",
         Transition::Started => "36",
-        Transition::Created | Transition::Enqueued | Transition::Progress | Transition::Effect => {
-            "0"
-        }
+        _ => "0",
     }
 }

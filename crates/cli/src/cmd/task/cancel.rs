@@ -1,13 +1,19 @@
-//! `sinew task cancel`: calls a task off.
+//! `sinew task cancel`: calls a task off, with all that it delegated.
 
 use serde_json::json;
-use sinew_agent::Client;
+use sinew_agent::{Cancelled, CancelledTask, Client};
 
-use crate::{args::Global, exit::Code, output::Out, target::Target, view};
+use crate::{
+    args::Global,
+    exit::{Code, Fault},
+    output::Out,
+    target::Target,
+    view,
+};
 
-/// Call a task off.
+/// Call a task off, with all that it delegated.
 ///
-/// Nothing more of it is started, and a running attempt is told to stop. What it delegated goes on: each child is a task of its own (`sinew task list --parent ID`). A task that has ended is left as it is, and the command ends with 4.
+/// Nothing more of it is started, and a running attempt is told to stop. The same goes for every task below it. Prints what became of each: `stopped`, `too late` where it had ended before, `unknown` where that could not be found out now. Where the task itself had ended, the command ends with 4; where a task's outcome is unknown, with 6.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_long_help = "Example:
   sinew task cancel t01983f --reason \"no longer needed\"")]
@@ -22,13 +28,54 @@ pub(crate) struct Args {
 /// Cancels it.
 ///
 /// # Errors
-/// When there is no such task, or it has ended.
+/// When there is no such task.
 pub(crate) async fn run(args: &Args, global: &Global, out: Out) -> anyhow::Result<Code> {
     let target = Target::find(global)?;
     let bus = target.connect().await?;
     let id = view::resolve(&target, &bus, &args.task).await?;
     let client = Client::new(bus, target.role);
-    client.cancel(&id, &args.reason).await?;
-    out.either(&json!({ "taskId": id, "cancelled": true }), format_args!("{id} is cancelled"))?;
-    Ok(Code::Done)
+    let tasks = client.cancel(&id, &args.reason).await;
+    let mut code = Code::Done;
+    for CancelledTask { outcome, parent, .. } in &tasks {
+        match outcome {
+            Cancelled::NoTask if parent.is_none() => {
+                return Err(Fault::not_found(format!("there is no task {id}")).into());
+            }
+            Cancelled::TooLate(_) if parent.is_none() => code = Code::Refused,
+            Cancelled::Unknown(_) => code = Code::Unknown,
+            _ => {}
+        }
+    }
+    if out.is_json() {
+        let told: Vec<_> = tasks.iter().map(document).collect();
+        out.document(&json!({ "taskId": id, "tasks": told }))?;
+        return Ok(code);
+    }
+    for task in &tasks {
+        let (word, detail) = words(&task.outcome);
+        out.line(format_args!("{}  {word}{detail}", task.id))?;
+    }
+    Ok(code)
+}
+
+fn words(outcome: &Cancelled) -> (&'static str, String) {
+    match outcome {
+        Cancelled::Stopped => ("stopped", String::new()),
+        Cancelled::TooLate(how) => ("too late", format!(": it is {}", how.word())),
+        Cancelled::NoTask => ("no such task", String::new()),
+        Cancelled::Unknown(why) => ("unknown", format!(": {why}")),
+        _ => ("unknown", String::new()),
+    }
+}
+
+fn document(task: &CancelledTask) -> serde_json::Value {
+    let (word, _) = words(&task.outcome);
+    let (ended, why) = match &task.outcome {
+        Cancelled::TooLate(how) => (Some(how.word()), None),
+        Cancelled::Unknown(why) => (None, Some(why)),
+        _ => (None, None),
+    };
+    json!({
+        "taskId": task.id, "parent": task.parent, "outcome": word, "ended": ended, "why": why,
+    })
 }

@@ -263,7 +263,7 @@ pub(super) fn ended(id: &TaskId, end: &End, attempts: u32, out: Out) -> anyhow::
         out.document(&document)?;
     }
     match end {
-        End::Completed { result } => {
+        End::Completed { result, .. } => {
             if !out.is_json() {
                 out.line(text::result(result))?;
             }

@@ -1,8 +1,11 @@
 //! What an entry of a task's log says, in words for a person.
 
-use sinew_model::task::{Change, DeadCause, Effect, EnqueueReason, ReleaseReason};
+use sinew_model::{
+    TaskId,
+    task::{Change, DeadCause, Effect, EnqueueReason, EscalationReason, ReleaseReason},
+};
 
-use crate::text::{short, span};
+use crate::text::{self, short, span};
 
 /// Characters of a cause or message that fit on a line.
 const WIDE: usize = 100;
@@ -32,13 +35,40 @@ pub(crate) fn describe(change: &Change) -> String {
                 short(key, WIDE)
             )
         }
+        Change::Blocked { question, .. } => {
+            format!("asks {}: {}", question.to, short(&question.text, WIDE))
+        }
+        Change::Answered { answer, .. } => short(&text::result(answer), WIDE),
+        Change::Waiting { on, .. } => format!("for {}", names(on)),
+        Change::Resumed { cycle } if cycle.is_empty() => "what it waited for has ended".to_owned(),
+        Change::Resumed { cycle } => format!("tasks wait for each other: {}", names(cycle)),
+        Change::Submitted { attempt, result } => {
+            format!(
+                "attempt {attempt}, {} bytes of result to be verified",
+                result.to_string().len()
+            )
+        }
+        Change::Refused { reason, escalated_to, .. } => {
+            let to = escalated_to.as_ref().map(|to| format!(" ({to} is to decide)"));
+            format!("{}{}", short(reason, WIDE), to.unwrap_or_default())
+        }
+        Change::Escalated { to, reason } => {
+            let why = match reason {
+                EscalationReason::Unanswered => "nobody answered in time",
+                EscalationReason::Unverified => "its verification came to no verdict",
+            };
+            format!("{why}: {to} is asked")
+        }
+        Change::Revived {} => "by hand".to_owned(),
         Change::Released { attempt, reason, cause, .. } => {
             let why = released(*reason);
             let cause = cause.as_deref().map(|cause| format!(": {}", short(cause, WIDE)));
             format!("attempt {attempt} {why}{}", cause.unwrap_or_default())
         }
-        Change::Completed { attempt, result } => {
-            format!("attempt {attempt}, {} bytes of result", result.to_string().len())
+        Change::Completed { attempt, result, verified } => {
+            let by = verified.as_ref().map(|verified| format!(", accepted by {}", verified.by));
+            let bytes = result.to_string().len();
+            format!("attempt {attempt}, {bytes} bytes of result{}", by.unwrap_or_default())
         }
         Change::Failed { attempt, cause } => format!("attempt {attempt}: {}", short(cause, WIDE)),
         Change::Cancelled { reason } => short(reason, WIDE),
@@ -52,6 +82,9 @@ const fn enqueued(reason: EnqueueReason) -> &'static str {
         EnqueueReason::Found => "found on its queue",
         EnqueueReason::Lost => "found nowhere, so put on its queue again",
         EnqueueReason::Revived => "revived by hand",
+        EnqueueReason::Answered => "with the answer",
+        EnqueueReason::Resumed => "its wait is over",
+        EnqueueReason::Refused => "its result was refused",
     }
 }
 
@@ -71,8 +104,15 @@ const fn dead(cause: DeadCause) -> &'static str {
         DeadCause::StartsExhausted => "started too often without a report",
         DeadCause::DeadlinePassed => "its deadline passed",
         DeadCause::Undecodable => "the message could not be decoded",
+        DeadCause::DependencyFailed => "a task that it comes after did not complete",
         DeadCause::Lost => "it could not be put on its queue again",
     }
+}
+
+/// Tasks, for a line.
+fn names(tasks: &[TaskId]) -> String {
+    let names: Vec<&str> = tasks.iter().map(TaskId::as_str).collect();
+    short(&names.join(", "), WIDE)
 }
 
 /// How long it has been from one moment to another, for a line of a life.

@@ -59,7 +59,9 @@ pub(crate) async fn run(args: &Args, global: &Global, out: Out) -> anyhow::Resul
         ))?;
     }
     match state.end() {
-        Some(End::Completed { result }) => out.line(format_args!("\n{}", text::result(result)))?,
+        Some(End::Completed { result, .. }) => {
+            out.line(format_args!("\n{}", text::result(result)))?
+        }
         Some(End::Failed { cause: why } | End::Dead { detail: why, .. }) => {
             out.line(format_args!("\n{}", text::clean(why)))?;
         }

@@ -1,0 +1,123 @@
+//! Calling a task off, with everything that was delegated on its behalf.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use sinew_bus::{ExecuteError, TaskLog};
+use sinew_model::{
+    TaskId, Transition,
+    limits::CANCELLED_TASKS,
+    task::{Command, Effect, Refusal, State},
+};
+
+use crate::{
+    client::{Client, DelegateError},
+    report,
+};
+
+/// What a cancellation came to for one task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Cancelled {
+    /// It is called off: nothing more of it is started, and a running attempt is told to stop.
+    Stopped,
+    /// It had ended before.
+    TooLate(Transition),
+    /// There is no such task.
+    NoTask,
+    /// It could not be found out now. The controllers go on with what lies below a task that was
+    /// called off.
+    Unknown(String),
+}
+
+/// One task of the tree, and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CancelledTask {
+    /// The task.
+    pub id: TaskId,
+    /// The task that delegated it; `None` for the one that was to be called off.
+    pub parent: Option<TaskId>,
+    /// What became of it.
+    pub outcome: Cancelled,
+}
+
+impl Client {
+    /// Calls a task off, and down the tree all that it delegated. A task is called off before its
+    /// children are looked for: from then on it can delegate no more. Gives every task of the
+    /// tree, parents first, at most [`CANCELLED_TASKS`].
+    pub async fn cancel(&self, id: &TaskId, reason: &str) -> Vec<CancelledTask> {
+        let mut told = Vec::new();
+        let mut seen = BTreeSet::from([id.clone()]);
+        let mut open = VecDeque::from([(id.clone(), None)]);
+        while let Some((id, parent)) = open.pop_front() {
+            if told.len() >= CANCELLED_TASKS {
+                let outcome = Cancelled::Unknown(format!(
+                    "only {CANCELLED_TASKS} tasks are called off at a time"
+                ));
+                told.push(CancelledTask { id, parent, outcome });
+                break;
+            }
+            let (outcome, state) = self.cancel_one(&id, reason).await;
+            if let Some(state) = state {
+                for child in self.existing_children(&state).await {
+                    if seen.insert(child.clone()) {
+                        open.push_back((child, Some(id.clone())));
+                    }
+                }
+            }
+            told.push(CancelledTask { id, parent, outcome });
+        }
+        told
+    }
+
+    /// Calls off this one task.
+    async fn cancel_one(&self, id: &TaskId, reason: &str) -> (Cancelled, Option<State>) {
+        let unknown = |error: &dyn std::error::Error| {
+            (Cancelled::Unknown(crate::runtime::chain(error)), None)
+        };
+        let mut log = match TaskLog::read(self.bus(), id.clone(), self.by().clone()).await {
+            Ok(log) => log,
+            Err(error) => return unknown(&error),
+        };
+        // Its result may wait for a verdict, which its end makes needless.
+        let before = log.state().and_then(State::verification);
+        let outcome = match log.execute(&Command::Cancel { reason: reason.to_owned() }).await {
+            Ok(_) => Cancelled::Stopped,
+            Err(ExecuteError::Refused(Refusal::Ended(how))) => Cancelled::TooLate(how),
+            Err(ExecuteError::Refused(Refusal::NoTask)) => return (Cancelled::NoTask, None),
+            Err(error) => return unknown(&error),
+        };
+        if let Some(verification) = before.filter(|_| outcome == Cancelled::Stopped) {
+            let (outcome, _) = Box::pin(self.cancel_one(&verification, reason)).await;
+            tracing::debug!(task = %verification, ?outcome, "a verification is needless");
+        }
+        if let Some(state) = log.state()
+            && outcome == Cancelled::Stopped
+            && let Err(error) = report::ended(self.bus(), self.role(), state).await
+        {
+            // The controllers report it again.
+            tracing::warn!(task = %id, %error, "the delegator was not told of the cancellation");
+        }
+        (outcome, log.state().cloned())
+    }
+
+    /// What a task has delegated. What it recorded and had not yet carried out is carried out
+    /// first: else it might come into being later, when nobody looks any more.
+    async fn existing_children(&self, state: &State) -> Vec<TaskId> {
+        let mut children = Vec::new();
+        for Effect::Delegate { assignment } in state.effects.values() {
+            let client = Self::new(self.bus().clone(), assignment.delegator.clone());
+            match client.carry_out(assignment.clone(), true).await {
+                Ok(_) => children.push(assignment.task_id.clone()),
+                // The id belongs to other work: no child of this task.
+                Err(DelegateError::IdReused { .. } | DelegateError::Invalid(_)) => {}
+                Err(error) => {
+                    tracing::warn!(task = %assignment.task_id, error = &error as &dyn std::error::Error,
+                        "it is not known whether a task was delegated");
+                    children.push(assignment.task_id.clone());
+                }
+            }
+        }
+        children
+    }
+}
