@@ -1,7 +1,7 @@
 //! Tasks: the projection of `TASK_LOG`, and what may be asked of it.
 //!
 //! ```text
-//! TASK_LOG -> follow -> fold (model::task::Task, row) -> tasks, entries, voids -> query
+//! TASK_LOG -> follow -> fold (model::task::Task, row) -> tasks, waits, entries, voids -> query
 //! ```
 //!
 //! A rebuilt view equals the live one, as long as the stream still holds what the live one has
@@ -15,6 +15,7 @@ mod follow;
 mod query;
 mod row;
 mod source;
+mod waits;
 
 pub use build::{Build, BuildError, Why};
 pub use fold::{FoldError, VoidKind};
@@ -23,3 +24,4 @@ pub use query::{
     Candidates, Count, EntryRow, Filter, Life, PHASES, Page, Round, Tree, Unended, VoidRow,
 };
 pub use row::TaskRow;
+pub use waits::News;

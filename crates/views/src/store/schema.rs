@@ -62,6 +62,7 @@ CREATE TABLE tasks_{g} (
     cause        TEXT,
     last_seq     INTEGER NOT NULL,
     voids        INTEGER NOT NULL,
+    asked        TEXT,
     -- The model's fold, on which the next entry builds. Last, since it is large and seldom read.
     state        TEXT NOT NULL
 ) STRICT;
@@ -72,6 +73,15 @@ CREATE INDEX tasks_{g}_phase     ON tasks_{g} (phase, first_seq);
 CREATE INDEX tasks_{g}_delegator ON tasks_{g} (delegator, first_seq);
 CREATE INDEX tasks_{g}_parent    ON tasks_{g} (parent, first_seq);
 CREATE INDEX tasks_{g}_unended   ON tasks_{g} (first_seq) WHERE ended_at IS NULL;
+-- What each waiting task waits for, and whether it is given up where that ends otherwise than
+-- completed.
+CREATE TABLE waits_{g} (
+    task_id TEXT NOT NULL,
+    on_id   TEXT NOT NULL,
+    strict  INTEGER NOT NULL,
+    PRIMARY KEY (task_id, on_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX waits_{g}_on ON waits_{g} (on_id, task_id);
 CREATE TABLE entries_{g} (
     seq         INTEGER PRIMARY KEY,
     task_id     TEXT NOT NULL,
@@ -98,7 +108,7 @@ CREATE INDEX voids_{g}_kind ON voids_{g} (kind);
 ";
 
 /// The tables of a generation, by the name under which queries know them.
-const VIEWS: [&str; 3] = ["tasks", "entries", "voids"];
+const VIEWS: [&str; 4] = ["tasks", "waits", "entries", "voids"];
 
 /// What a connection is set to before it does anything.
 pub(super) fn tune(connection: &Connection) -> rusqlite::Result<()> {

@@ -261,8 +261,7 @@ impl Fold<'_> {
                 .map_err(|source| FoldError::State { task: id.clone(), source })?;
             self.touched.insert(id.clone(), folded);
         }
-        let empty = || Folded { task: sinew_model::task::Task::default(), row: None };
-        Ok(self.touched.entry(id.clone()).or_insert_with(empty))
+        Ok(self.touched.entry(id.clone()).or_default())
     }
 
     fn keep_entry(&self, message: &Message, entry: &Entry) -> Result<(), FoldError> {

@@ -9,8 +9,10 @@ use serde_json::Value;
 use sinew_model::{
     Band, Entry, InstanceId, Role, TaskId, Time,
     limits::{CAUSE_BYTES, PROGRESS_BYTES, TITLE_BYTES, VIEW_RESULT_BYTES, head, tail},
-    task::{Change, DeadCause, Task},
+    task::{Change, DeadCause, Phase, Task},
 };
+
+use super::waits::Open;
 
 /// A task as lists show it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -73,21 +75,26 @@ pub struct TaskRow {
     pub last_seq: u64,
     /// Entries that broke the law of the log.
     pub voids: u32,
+    /// The role that is asked for an answer or a verdict now, where the task waits for one: by the
+    /// question, or by its escalation.
+    pub asked: Option<Role>,
 }
 
 /// The columns of [`TaskRow`] in the order of [`TaskRow::read`].
 pub(super) const COLUMNS: &str = "task_id, first_seq, role, delegator, title, parent, depth, \
     priority, phase, epoch, queue_seq, not_before, attempts, failures, message, percent, instance, \
     created_at, started_at, updated_at, ended_at, due, result, result_bytes, dead, cause, \
-    last_seq, voids";
+    last_seq, voids, asked";
 
 /// A task in the hands of the fold.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Folded {
     /// What the model makes of its log.
     pub(super) task: Task,
     /// What lists show. `None` while the log has no lawful entry.
     pub(super) row: Option<TaskRow>,
+    /// What the generation knows of its waits.
+    pub(super) waits: Open,
 }
 
 impl Folded {
@@ -99,13 +106,16 @@ impl Folded {
     ) -> rusqlite::Result<Result<Self, serde_json::Error>> {
         let sql = format!("SELECT {COLUMNS}, state FROM tasks_{generation} WHERE task_id = ?1");
         let found = act.prepare_cached(&sql)?.query_row([id.as_str()], |row| {
-            let state: String = row.get(28)?;
+            let state: String = row.get(29)?;
             let known = row.get::<_, Option<i64>>(1)?.is_some();
             Ok((state, if known { Some(TaskRow::read(row)?) } else { None }))
         });
         Ok(match found.optional()? {
-            None => Ok(Self { task: Task::default(), row: None }),
-            Some((state, row)) => serde_json::from_str(&state).map(|task| Self { task, row }),
+            None => Ok(Self::default()),
+            Some((state, row)) => serde_json::from_str(&state).map(|task: Task| {
+                let waits = Open::of(task.state.as_ref());
+                Self { task, row, waits }
+            }),
         })
     }
 
@@ -120,6 +130,10 @@ impl Folded {
             Ok(state) => state,
             Err(fault) => return Ok(Err(fault)),
         };
+        let waits = Open::of(self.task.state.as_ref());
+        if waits != self.waits {
+            waits.save(act, generation, id)?;
+        }
         match &self.row {
             Some(row) => row.write(act, generation, &state)?,
             None => {
@@ -159,6 +173,15 @@ impl Folded {
         row.failures = state.failures;
         row.updated_at = state.last_at;
         row.due = state.due;
+        row.asked = match &state.phase {
+            Phase::Blocked { question, escalated_to, .. } => {
+                Some(escalated_to.as_ref().unwrap_or(&question.to).clone())
+            }
+            Phase::Submitted { escalated_to, .. } => escalated_to.clone().or_else(|| {
+                state.assignment.as_ref().and_then(|assignment| assignment.verifier.clone())
+            }),
+            _ => None,
+        };
     }
 }
 
@@ -198,6 +221,7 @@ impl TaskRow {
             first_seq,
             last_seq: first_seq,
             voids: 0,
+            asked: None,
         }
     }
 
@@ -205,8 +229,11 @@ impl TaskRow {
     /// can't be forgotten here.
     fn note(&mut self, change: &Change, at: Time) {
         match change {
-            Change::Created { .. } | Change::Effect { .. } => {}
-            Change::Enqueued { .. } => {}
+            // An escalated question is still the one that is asked.
+            Change::Created { .. }
+            | Change::Effect { .. }
+            | Change::Enqueued { .. }
+            | Change::Escalated { .. } => {}
             Change::Revived {} => {
                 self.ended_at = None;
                 self.dead = None;
@@ -219,8 +246,7 @@ impl TaskRow {
             Change::Waiting { .. }
             | Change::Answered { .. }
             | Change::Resumed { .. }
-            | Change::Submitted { .. }
-            | Change::Escalated { .. } => {
+            | Change::Submitted { .. } => {
                 self.message = None;
                 self.percent = None;
             }
@@ -268,7 +294,7 @@ impl TaskRow {
         let sql = format!(
             "INSERT OR REPLACE INTO tasks_{generation} ({COLUMNS}, state) VALUES (?1, ?2, ?3, ?4,
                 ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21,
-                ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29)"
+                ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30)"
         );
         act.prepare_cached(&sql)?.execute(params![
             self.task_id.as_str(),
@@ -299,6 +325,7 @@ impl TaskRow {
             self.cause,
             int(self.last_seq),
             self.voids,
+            self.asked.as_ref().map(Role::as_str),
             state,
         ])?;
         Ok(())
@@ -335,6 +362,7 @@ impl TaskRow {
             cause: row.get(25)?,
             last_seq: uint(row.get(26)?),
             voids: row.get(27)?,
+            asked: parsed_if(row, 28)?,
         })
     }
 

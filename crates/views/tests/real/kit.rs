@@ -8,8 +8,8 @@ use serde_json::json;
 use sinew_model::{
     Address, Assignment, Entry, Role, Root, Subjects, TaskId, Time, Transition,
     task::{
-        Actor, Change, Command, DeadCause, Effect, EnqueueReason, Phase, ReleaseReason, Stored,
-        Task,
+        Actor, Change, Command, DeadCause, Effect, EnqueueReason, EscalationReason, Phase,
+        Question, ReleaseReason, Stored, Task,
     },
 };
 use sinew_views::{Batch, Message};
@@ -193,16 +193,19 @@ impl World {
                 bytes: None,
             },
             (None, _) => {
-                let assignment =
+                let mut assignment =
                     self.assignment(task, if what.is_multiple_of(3) { "qa" } else { "cto" });
+                if what.is_multiple_of(7) && what > 0 {
+                    assignment.verifier = Some(role("judge"));
+                }
+                if what.is_multiple_of(11) && what > 0 {
+                    assignment.after = vec![id(what % 5)];
+                    assignment.after_any = what.is_multiple_of(2);
+                    return Command::Create { assignment, queue_seq: None };
+                }
                 Command::Create { assignment, queue_seq: Some(self.seq) }
             }
-            (Some(Phase::Ended { .. }), _) => Command::Enqueue {
-                epoch: epoch + 1,
-                queue_seq: Some(self.seq),
-                not_before: None,
-                reason: EnqueueReason::Revived,
-            },
+            (Some(Phase::Ended { .. }), _) => Command::Revive,
             (_, 0) => Command::Cancel { reason: "no more".to_owned() },
             (_, 1) => {
                 Command::Bury { cause: DeadCause::Lost, detail: "gone".to_owned(), bytes: None }
@@ -216,6 +219,21 @@ impl World {
             (Some(Phase::Running { .. }), 5) => {
                 Command::Release { attempt, reason: ReleaseReason::Drained, retry }
             }
+            (Some(Phase::Running { .. }), 8) if what >= 128 => {
+                let on = vec![id(what % 5), id(what % 7)];
+                Command::Wait { attempt, on }
+            }
+            (Some(Phase::Running { .. }), 7) if what >= 128 => {
+                let to = role("ceo");
+                let question = Question {
+                    key: what.to_string(),
+                    text: "which?".to_owned(),
+                    to,
+                    choices: Vec::new(),
+                    escalate_at: None,
+                };
+                Command::Block { attempt, question: Box::new(question) }
+            }
             (Some(Phase::Running { .. }), 6) => {
                 let key = what.to_string();
                 let mut child = self.assignment(&TaskId::of_effect(task, &key), "qa");
@@ -227,6 +245,28 @@ impl World {
                 attempt,
                 message: format!("step {what}"),
                 percent: what.is_multiple_of(2).then_some(what % 101),
+            },
+            (Some(Phase::Submitted { .. }), 2..=4) => {
+                Command::Accept { by: role("qa"), evidence: json!(what) }
+            }
+            (Some(Phase::Submitted { .. }), 5 | 6) => {
+                Command::Refuse { by: role("qa"), reason: "no".to_owned() }
+            }
+            (Some(Phase::Submitted { .. }), _) => {
+                Command::Escalate { reason: EscalationReason::Unverified }
+            }
+            (Some(Phase::Blocked { .. }), 2..=6) => {
+                Command::Answer { key: None, answer: json!("this") }
+            }
+            (Some(Phase::Blocked { .. }), _) => {
+                Command::Escalate { reason: EscalationReason::Unanswered }
+            }
+            (Some(Phase::Waiting { .. }), _) => Command::Resume { cycle: Vec::new() },
+            (Some(Phase::Ready { reason }), _) => Command::Enqueue {
+                epoch: epoch + 1,
+                queue_seq: Some(self.seq),
+                not_before: None,
+                reason: *reason,
             },
             (Some(_), 7) => Command::Enqueue {
                 epoch: epoch + 1,
@@ -255,7 +295,8 @@ pub(crate) fn batch(log: &[Message], after: u64, through: u64) -> Batch {
 /// A whole table as the queries see it, in the order of its key.
 pub(crate) fn table(file: &Path, name: &str) -> Vec<Vec<Sql>> {
     let view = rusqlite::Connection::open(file).unwrap();
-    let mut question = view.prepare(&format!("SELECT * FROM {name} ORDER BY 1")).unwrap();
+    let key = if name == "waits" { "1, 2" } else { "1" };
+    let mut question = view.prepare(&format!("SELECT * FROM {name} ORDER BY {key}")).unwrap();
     let columns = question.column_count();
     let rows = question.query_map([], |row| (0..columns).map(|at| row.get(at)).collect());
     rows.unwrap().collect::<Result<_, _>>().unwrap()
@@ -264,5 +305,7 @@ pub(crate) fn table(file: &Path, name: &str) -> Vec<Vec<Sql>> {
 /// All tables, without the number of the generation.
 pub(crate) fn tables(file: &Path) -> Vec<(&'static str, Vec<Vec<Sql>>)> {
     let checkpoint = "(SELECT stream, seq, stored_at FROM checkpoint WHERE live = 1)";
-    ["tasks", "entries", "voids", checkpoint].map(|name| (name, table(file, name))).to_vec()
+    ["tasks", "waits", "entries", "voids", checkpoint]
+        .map(|name| (name, table(file, name)))
+        .to_vec()
 }

@@ -6,3 +6,4 @@ mod kit;
 mod query;
 mod rebuild;
 mod store;
+mod waits;

@@ -113,7 +113,7 @@ proptest! {
                     |row: &[Sql]| text(&row[column]).is_some_and(|task| gone(&task.parse().unwrap()));
                 rows.into_iter().filter(|row| !of_gone(row)).collect()
             };
-            let columns = [("tasks", 0), ("entries", 1), ("voids", 1)];
+            let columns = [("tasks", 0), ("waits", 0), ("entries", 1), ("voids", 1)];
             let expect = columns.map(|(name, column)| kept(table(&file, name), column));
             let left: Vec<_> = world.log.iter().filter(|message| {
                 !world.tasks.keys().any(|task| {
