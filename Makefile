@@ -1,10 +1,10 @@
 # The verbs of the project. What is longer than a line or two is a script in tools/.
 REPO ?= .
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench doc clean
+.PHONY: help setup demo test check mutants bench doc clean
 
 help: ## Show these verbs
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s  %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s  %s\n", $$1, $$2 }' Makefile
 
 setup: ## Install the pinned nats-server and test clients into .tools
 	@tools/setup
@@ -17,6 +17,9 @@ test: setup ## Run the whole suite against the real nats-server
 
 check: ## Check formatting, lints, documentation, rules of the house
 	@tools/check
+
+mutants: setup ## Break the protocol on purpose and show that the suite notices; names in MUTANTS
+	@tools/mutants $(MUTANTS)
 
 bench: setup ## Measure, side by side with a bare NATS client; options in BENCH
 	cargo run --release -p sinew -- bench $(BENCH)

@@ -16,7 +16,6 @@ use crate::{
 
 /// What a cancellation came to for one task.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Cancelled {
     /// It is called off: nothing more of it is started, and a running attempt is told to stop.
     Stopped,

@@ -247,12 +247,10 @@ impl Client {
         let id = what.id.clone().unwrap_or_else(|| TaskId::of_effect(log.id(), &key));
         let assignment = what.assignment(id, self.bus.subjects().org().clone(), &by);
         if let Err(error) = assignment.encode() {
-            return Err(match error {
-                AssignmentError::TooDeep { .. } => {
-                    DelegateError::TooDeep { chain: self.chain(log.id()).await? }
-                }
-                error => DelegateError::Invalid(error),
-            });
+            if let AssignmentError::TooDeep { .. } = error {
+                return Err(DelegateError::TooDeep { chain: self.chain(log.id()).await? });
+            }
+            return Err(DelegateError::Invalid(error));
         }
         let effect = Box::new(Effect::Delegate { assignment: assignment.clone() });
         let attempt = acting.attempt;

@@ -42,21 +42,19 @@ pub async fn ended(bus: &Bus, from: &Role, state: &State) -> Result<(), PublishE
 /// When the inbox did not take it.
 pub async fn question(bus: &Bus, from: &Role, state: &State) -> Result<(), PublishError> {
     let Some(assignment) = &state.assignment else { return Ok(()) };
-    let (to, transition, attempt, mut body) = match &state.phase {
-        Phase::Blocked { attempt, question, escalated_to } => {
-            let transition = match escalated_to {
-                Some(_) => Transition::Escalated,
-                None => Transition::Blocked,
-            };
-            let to = escalated_to.as_ref().unwrap_or(&question.to);
-            (to, transition, attempt, json!({ "question": question }))
-        }
-        Phase::Submitted { attempt, result, escalated_to: Some(to) } => {
-            let body = json!({ "result": bounded(result), "refusals": state.refusals });
-            (to, Transition::Escalated, attempt, body)
-        }
-        _ => return Ok(()),
-    };
+    let (to, transition, attempt, mut body);
+    if let Phase::Blocked { attempt: of, question, escalated_to } = &state.phase {
+        let escalated = escalated_to.as_ref().map(|to| (to, Transition::Escalated));
+        (to, transition) = escalated.unwrap_or((&question.to, Transition::Blocked));
+        (attempt, body) = (of, json!({ "question": question }));
+    } else if let Phase::Submitted { attempt: of, result, escalated_to: Some(role) } = &state.phase
+    {
+        (to, transition) = (role, Transition::Escalated);
+        let result = bounded(result);
+        (attempt, body) = (of, json!({ "result": result, "refusals": state.refusals }));
+    } else {
+        return Ok(());
+    }
     if let Some(fields) = body.as_object_mut() {
         fields.insert("attempt".to_owned(), (*attempt).into());
     }

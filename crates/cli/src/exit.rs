@@ -191,7 +191,9 @@ fn of_delegate(error: &DelegateError) -> Verdict {
         }
         DelegateError::Unknown { .. } => (Code::Unknown, SAME_ID),
         DelegateError::Failed(source) => of_publish(source),
-        DelegateError::Parent(source) => of_execute(source),
+        DelegateError::Parent(source) | DelegateError::Log(source) => of_execute(source),
+        DelegateError::NoTask { .. } => (Code::NotFound, Some("`sinew task list` shows the tasks")),
+        DelegateError::TooDeep { .. } => (Code::Refused, None),
         DelegateError::Unreadable(_) => (Code::Unreachable, IS_IT_UP),
         _ => (Code::Internal, None),
     }

@@ -79,9 +79,9 @@ async fn a_parent_whose_children_end_at_once_is_not_left_waiting() {
             children.push(task.delegate(child).await?.id);
         }
         let ends = task.wait_for(children).await?;
-        let result = |outcome: Outcome| match outcome.end {
-            End::Completed { result, .. } => result,
-            other => json!(format!("{other:?}")),
+        let result = |outcome: Outcome| {
+            let End::Completed { result, .. } = outcome.end else { panic!("{outcome:?}") };
+            result
         };
         Ok(ends.into_iter().map(result).collect())
     };
@@ -132,8 +132,7 @@ async fn a_wait_that_could_never_end_is_refused_with_the_chain() {
     backbone.until_count(&a, Transition::Waiting, 1).await;
     let later = backbone
         .run(backbone.settings("later"), |task: Context| async move {
-            let a: TaskId = "A".parse().map_err(|_| Failure::fatal("no id"))?;
-            task.wait_for([a]).await.map(|_| json!("waited"))
+            task.wait_for(["A".parse()?]).await.map(|_| json!("waited"))
         })
         .await;
     let b = ceo.outcome(&task("B")).await.unwrap();

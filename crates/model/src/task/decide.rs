@@ -88,7 +88,17 @@ const fn of_attempt(command: &Command) -> Option<(u32, &Command)> {
         | Command::Complete { attempt, .. }
         | Command::Fail { attempt, .. }
         | Command::Release { attempt, .. } => Some((*attempt, command)),
-        _ => None,
+        Command::Create { .. }
+        | Command::Start { .. }
+        | Command::Answer { .. }
+        | Command::Resume { .. }
+        | Command::Accept { .. }
+        | Command::Refuse { .. }
+        | Command::Escalate { .. }
+        | Command::Revive
+        | Command::Enqueue { .. }
+        | Command::Cancel { .. }
+        | Command::Bury { .. } => None,
     }
 }
 
@@ -111,10 +121,10 @@ impl State {
                 }))
             }
             Command::Answer { key, answer } => self.answered(key.as_deref(), answer),
-            Command::Resume { cycle } => match &self.phase {
-                Phase::Waiting { .. } => Ok(Change::Resumed { cycle: cycle.clone() }),
-                _ => Err(Refusal::NotWaiting),
-            },
+            Command::Resume { cycle } => {
+                let Phase::Waiting { .. } = &self.phase else { return Err(Refusal::NotWaiting) };
+                Ok(Change::Resumed { cycle: cycle.clone() })
+            }
             Command::Accept { by, evidence } => self.accepted(by, evidence),
             Command::Refuse { by, reason } => self.refused(by, reason),
             Command::Escalate { reason } => self.escalated(*reason),
@@ -124,7 +134,15 @@ impl State {
             Command::Bury { .. } => Ok(bury(command)),
             Command::Enqueue { .. } => self.enqueue_change(command),
             // These were answered before: by the creation, the revival or the fence.
-            _ => Err(Refusal::Exists),
+            Command::Create { .. }
+            | Command::Revive
+            | Command::Progress { .. }
+            | Command::Effect { .. }
+            | Command::Block { .. }
+            | Command::Wait { .. }
+            | Command::Complete { .. }
+            | Command::Fail { .. }
+            | Command::Release { .. } => Err(Refusal::Exists),
         }
     }
 
@@ -164,7 +182,18 @@ impl State {
                 cause: None,
                 retry_at: retry.map(|delay| now.plus(delay)),
             }),
-            _ => Err(Refusal::Fenced { got: attempt, current: None }),
+            // No attempt speaks in these.
+            Command::Create { .. }
+            | Command::Start { .. }
+            | Command::Answer { .. }
+            | Command::Resume { .. }
+            | Command::Accept { .. }
+            | Command::Refuse { .. }
+            | Command::Escalate { .. }
+            | Command::Revive
+            | Command::Enqueue { .. }
+            | Command::Cancel { .. }
+            | Command::Bury { .. } => Err(Refusal::Fenced { got: attempt, current: None }),
         }
     }
 
@@ -300,7 +329,10 @@ impl State {
                 Phase::Blocked { .. } => Refusal::Parked("blocked"),
                 Phase::Waiting { .. } => Refusal::Parked("waiting"),
                 Phase::Submitted { .. } => Refusal::Parked("submitted"),
-                _ => Refusal::Ahead { current },
+                Phase::Queued { .. }
+                | Phase::Released { .. }
+                | Phase::Ready { .. }
+                | Phase::Ended { .. } => Refusal::Ahead { current },
             });
         }
         if let Some(word) = self.parked() {
@@ -338,7 +370,12 @@ impl State {
                 Some(assignment) => assignment.not_before,
                 None => None,
             },
-            _ => None,
+            Phase::Running { .. }
+            | Phase::Blocked { .. }
+            | Phase::Waiting { .. }
+            | Phase::Submitted { .. }
+            | Phase::Ready { .. }
+            | Phase::Ended { .. } => None,
         }
     }
 

@@ -113,19 +113,13 @@ impl State {
     /// How it ended, if it has.
     #[must_use]
     pub const fn end(&self) -> Option<&End> {
-        match &self.phase {
-            Phase::Ended { end, .. } => Some(end),
-            _ => None,
-        }
+        if let Phase::Ended { end, .. } = &self.phase { Some(end) } else { None }
     }
 
     /// The attempt that runs, if one does.
     #[must_use]
     pub const fn running(&self) -> Option<&Start> {
-        match &self.phase {
-            Phase::Running { start, .. } => Some(start),
-            _ => None,
-        }
+        if let Phase::Running { start, .. } = &self.phase { Some(start) } else { None }
     }
 
     /// The message under which the task lies on its queue or runs, as far as the log knows it.
@@ -335,10 +329,10 @@ impl State {
             }
             Change::Escalated { to, .. } => self.escalate(to),
             Change::Completed { attempt, result, verified } => {
-                match &self.phase {
-                    Phase::Submitted { attempt: of, .. } if of == attempt && verified.is_some() => {
-                    }
-                    _ => _ = self.fence(*attempt)?,
+                let submitted =
+                    matches!(&self.phase, Phase::Submitted { attempt: of, .. } if of == attempt);
+                if !(submitted && verified.is_some()) {
+                    self.fence(*attempt)?;
                 }
                 let (result, verified) = (result.clone(), verified.clone());
                 self.finish(End::Completed { result, verified })
@@ -423,15 +417,16 @@ impl State {
     }
 
     fn escalate(&mut self, to: &Role) -> Result<(), Void> {
-        match &mut self.phase {
-            Phase::Blocked { escalated_to, .. } | Phase::Submitted { escalated_to, .. }
-                if escalated_to.is_none() =>
-            {
-                *escalated_to = Some(to.clone());
-                Ok(())
-            }
-            _ => Err(Void::Park),
+        let (Phase::Blocked { escalated_to, .. } | Phase::Submitted { escalated_to, .. }) =
+            &mut self.phase
+        else {
+            return Err(Void::Park);
+        };
+        if escalated_to.is_some() {
+            return Err(Void::Park);
         }
+        *escalated_to = Some(to.clone());
+        Ok(())
     }
 
     fn revive(&mut self, at: Time) -> Result<(), Void> {
@@ -458,10 +453,12 @@ impl State {
         queue_seq: Option<u64>,
         not_before: Option<Time>,
     ) -> Result<(), Void> {
-        match &self.phase {
+        let lies = matches!(
+            &self.phase,
             Phase::Queued { .. } | Phase::Released { .. } | Phase::Ready { .. }
-                if epoch > self.epoch => {}
-            _ => return Err(Void::Epoch),
+        );
+        if !lies || epoch <= self.epoch {
+            return Err(Void::Epoch);
         }
         self.epoch = epoch;
         self.phase = Phase::Queued { queue_seq, not_before };

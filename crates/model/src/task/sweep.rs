@@ -91,11 +91,11 @@ pub fn judge(state: &State, evidence: Evidence, now: Time, grace: Duration) -> V
         let detail = format!("it had not ended by its deadline {}", state.due);
         return Verdict::Bury { cause: DeadCause::DeadlinePassed, detail };
     }
-    if asks_another(state, now) {
-        return Verdict::Escalate(EscalationReason::Unanswered);
-    }
+    // Of those that wait for a person, only time moves one.
     if let Phase::Blocked { .. } | Phase::Submitted { escalated_to: Some(_), .. } = &state.phase {
-        return Verdict::Fine;
+        let asks_another = escalates_at(state).is_some_and(|at| now >= at);
+        let escalate = Verdict::Escalate(EscalationReason::Unanswered);
+        return if asks_another { escalate } else { Verdict::Fine };
     }
     let is_ready = matches!(state.phase, Phase::Ready { .. });
     if (evidence.there && !is_ready) || now.since(state.last_at) < grace {
@@ -111,30 +111,24 @@ pub fn judge(state: &State, evidence: Evidence, now: Time, grace: Duration) -> V
         let detail = format!("it was put on its queue {} times and is there no more", state.epoch);
         return Verdict::Bury { cause: DeadCause::Lost, detail };
     }
-    match &state.phase {
-        Phase::Running { .. } if evidence.alive => Verdict::Fine,
-        Phase::Running { start, .. } => Verdict::ReleaseAndRequeue { attempt: start.attempt },
-        _ => Verdict::Requeue,
+    match state.running() {
+        Some(_) if evidence.alive => Verdict::Fine,
+        Some(start) => Verdict::ReleaseAndRequeue { attempt: start.attempt },
+        None => Verdict::Requeue,
     }
 }
 
-/// Whether an open question has waited for so long that another role is asked.
-fn asks_another(state: &State, now: Time) -> bool {
-    match &state.phase {
-        Phase::Blocked { question, escalated_to: None, .. } => {
-            question.escalate_at.is_some_and(|at| now >= at)
-        }
-        _ => false,
+/// When another role is asked for the answer to an open question.
+const fn escalates_at(state: &State) -> Option<Time> {
+    if let Phase::Blocked { question, escalated_to: None, .. } = &state.phase {
+        question.escalate_at
+    } else {
+        None
     }
 }
 
 /// When time alone changes the verdict on a task that is found well.
 #[must_use]
 pub fn alarm(state: &State) -> Time {
-    match &state.phase {
-        Phase::Blocked { question, escalated_to: None, .. } => {
-            question.escalate_at.map_or(state.due, |at| at.min(state.due))
-        }
-        _ => state.due,
-    }
+    escalates_at(state).map_or(state.due, |at| at.min(state.due))
 }

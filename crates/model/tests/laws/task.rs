@@ -101,7 +101,7 @@ fn command(kind: u8, attempt: u32, writer: u8) -> Command {
         14 => Command::Accept { by: role(writer), evidence: json!("seen") },
         15 => Command::Refuse { by: role(writer), reason: "wrong".into() },
         16 => Command::Escalate {
-            reason: if attempt % 2 == 0 {
+            reason: if attempt.is_multiple_of(2) {
                 EscalationReason::Unanswered
             } else {
                 EscalationReason::Unverified

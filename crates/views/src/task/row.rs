@@ -187,10 +187,11 @@ impl Folded {
 
 impl TaskRow {
     fn new(first_seq: u64, entry: &Entry) -> Self {
-        let assignment = match &entry.change {
-            Change::Created { assignment, .. } => Some(assignment),
-            // Of the others only a death can be the first entry of a task, and it has none.
-            _ => None,
+        // Of the others only a death can be the first entry of a task, and it has none.
+        let assignment = if let Change::Created { assignment, .. } = &entry.change {
+            Some(assignment)
+        } else {
+            None
         };
         Self {
             task_id: entry.task_id.clone(),

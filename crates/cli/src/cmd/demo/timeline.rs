@@ -103,6 +103,15 @@ const fn colour(change: &Change) -> &'static str {
         Transition::Failed | Transition::Cancelled | Transition::Dead => "31",
         Transition::Released | Transition::Blocked | Transition::Refused => "33",
         Transition::Started => "36",
-        _ => "0",
+        Transition::Created
+        | Transition::Enqueued
+        | Transition::Progress
+        | Transition::Effect
+        | Transition::Answered
+        | Transition::Waiting
+        | Transition::Resumed
+        | Transition::Submitted
+        | Transition::Escalated
+        | Transition::Revived => "0",
     }
 }

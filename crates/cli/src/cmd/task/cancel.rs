@@ -43,7 +43,7 @@ pub(crate) async fn run(args: &Args, global: &Global, out: Out) -> anyhow::Resul
             }
             Cancelled::TooLate(_) if parent.is_none() => code = Code::Refused,
             Cancelled::Unknown(_) => code = Code::Unknown,
-            _ => {}
+            Cancelled::Stopped | Cancelled::NoTask | Cancelled::TooLate(_) => {}
         }
     }
     if out.is_json() {
@@ -64,7 +64,6 @@ fn words(outcome: &Cancelled) -> (&'static str, String) {
         Cancelled::TooLate(how) => ("too late", format!(": it is {}", how.word())),
         Cancelled::NoTask => ("no such task", String::new()),
         Cancelled::Unknown(why) => ("unknown", format!(": {why}")),
-        _ => ("unknown", String::new()),
     }
 }
 
@@ -73,7 +72,7 @@ fn document(task: &CancelledTask) -> serde_json::Value {
     let (ended, why) = match &task.outcome {
         Cancelled::TooLate(how) => (Some(how.word()), None),
         Cancelled::Unknown(why) => (None, Some(why)),
-        _ => (None, None),
+        Cancelled::Stopped | Cancelled::NoTask => (None, None),
     };
     json!({
         "taskId": task.id, "parent": task.parent, "outcome": word, "ended": ended, "why": why,
