@@ -100,16 +100,13 @@ async fn step(
             report::question(bus, &by.role, state).await?;
             Ok(false)
         }
-        Phase::Waiting { on } => {
-            carry_out_effects(bus, state).await?;
-            waiting(bus, by, log, (state, on)).await
-        }
+        Phase::Waiting { on } => waiting(bus, by, log, (state, on)).await,
         Phase::Submitted { escalated_to: Some(_), .. } => {
             report::question(bus, &by.role, state).await?;
             Ok(false)
         }
         Phase::Submitted { result, .. } => {
-            carry_out_effects(bus, state).await?;
+            carry_out_effects(bus, state, |_| false).await?;
             submitted(bus, log, (state, result)).await
         }
         Phase::Queued { .. } | Phase::Running { .. } | Phase::Released { .. } => Ok(false),
@@ -118,10 +115,14 @@ async fn step(
 }
 
 /// A task that waits for others counts on what it has delegated to exist.
-async fn carry_out_effects(bus: &Bus, state: &State) -> Result<(), AdvanceError> {
+async fn carry_out_effects(
+    bus: &Bus,
+    state: &State,
+    exists: impl Fn(&TaskId) -> bool,
+) -> Result<(), AdvanceError> {
     let Some(assignment) = &state.assignment else { return Ok(()) };
     let client = Client::new(bus.clone(), assignment.role.clone());
-    Ok(client.carry_out_effects(state).await?)
+    Ok(client.carry_out_others(state, exists).await?)
 }
 
 async fn waiting(
@@ -131,6 +132,7 @@ async fn waiting(
     (state, on): (&State, &[TaskId]),
 ) -> Result<bool, AdvanceError> {
     let survey = Survey::of(bus, log.id(), on).await?;
+    carry_out_effects(bus, state, |child| survey.states.contains_key(child)).await?;
     match wait::judge(state, &survey.ends) {
         None => Ok(false),
         Some(wait::Outcome::Over) => {

@@ -69,6 +69,38 @@ impl Client {
         told
     }
 
+    /// Goes on with the cancellation of a task whose client may not have lived to finish it: calls
+    /// off what lies below the ended task `state`. It does not go down below a task that was called
+    /// off itself, for whose own children this is done as well. Gives the tasks that it looked at.
+    pub async fn cancel_below(&self, state: &State, reason: &str) -> Vec<CancelledTask> {
+        let mut told: Vec<CancelledTask> = Vec::new();
+        let Some(assignment) = &state.assignment else { return told };
+        let own = assignment.task_id.clone();
+        let mut open: VecDeque<_> = self.below(state).await.into();
+        let mut seen: BTreeSet<TaskId> = open.iter().cloned().collect();
+        while let Some(id) = open.pop_front() {
+            if told.len() >= CANCELLED_TASKS {
+                break;
+            }
+            let (outcome, state) = self.cancel_one(&id, reason).await;
+            let other_end =
+                matches!(&outcome, Cancelled::TooLate(how) if *how != Transition::Cancelled);
+            if let Some(state) = state.filter(|_| other_end) {
+                let below = self.below(&state).await;
+                open.extend(below.into_iter().filter(|child| seen.insert(child.clone())));
+            }
+            told.push(CancelledTask { id, parent: Some(own.clone()), outcome });
+        }
+        told
+    }
+
+    /// What an ended task has delegated, and what was to judge its newest result.
+    async fn below(&self, state: &State) -> Vec<TaskId> {
+        let mut below = self.existing_children(state).await;
+        below.extend(state.newest_verification());
+        below
+    }
+
     /// Calls off this one task.
     async fn cancel_one(&self, id: &TaskId, reason: &str) -> (Cancelled, Option<State>) {
         let unknown = |error: &dyn std::error::Error| {

@@ -483,8 +483,20 @@ impl Client {
 
     /// Carries out what a task has recorded; what was done before is not done again.
     pub(crate) async fn carry_out_effects(&self, state: &State) -> Result<(), FinishError> {
+        self.carry_out_others(state, |_| false).await
+    }
+
+    /// Carries out what a task has recorded, but for the tasks that are known to exist.
+    pub(crate) async fn carry_out_others(
+        &self,
+        state: &State,
+        exists: impl Fn(&TaskId) -> bool,
+    ) -> Result<(), FinishError> {
         for effect in state.effects.values() {
             let Effect::Delegate { assignment } = effect;
+            if exists(&assignment.task_id) {
+                continue;
+            }
             let client = Self::new(self.bus.clone(), assignment.delegator.clone());
             match client.carry_out(assignment.clone(), true).await {
                 // An id that other work has taken is not helped by a repetition; the handler knew.

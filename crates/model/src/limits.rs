@@ -304,6 +304,28 @@ pub const SWEEP_AT_ONCE: usize = 32;
 /// Tasks that the sweep looks at in one round.
 pub const SWEEP_TASKS: usize = 20_000;
 
+/// Waiting tasks that one controller moves on at once.
+pub const WAKE_AT_ONCE: usize = 32;
+
+/// Waiting tasks that stand in line to be moved on; the rest is found at the next look at all.
+pub const WAKE_QUEUED: usize = 10_000;
+
+/// Time between two looks at all waiting tasks, for what the tail of the log did not show.
+pub const WAKE_LOOK_EVERY: Duration = Duration::from_secs(30);
+
+/// Ends that one controller sees to at once.
+pub const ENDS_AT_ONCE: usize = 16;
+
+/// Ends that all controllers of an org may have in hand.
+pub const ENDS_PENDING: i64 = 1_000;
+
+/// How long a controller may be busy with one end before another one takes it over. Whoever is
+/// slower than that does nothing twice.
+pub const ENDS_ACK_WAIT: Duration = Duration::from_secs(60);
+
+/// First and longest delay before what an end leaves to be done is tried again.
+pub const ENDS_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
 /// Times that an append is tried again after somebody else wrote to the same task. Each round
 /// reads the task afresh and decides anew; somebody always wins, so this many losses in a row
 /// mean something else is wrong.

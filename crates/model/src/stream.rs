@@ -13,11 +13,12 @@ pub use overlay::{ConsumerOverlay, Overlay, OverlayError, Span, StreamOverlay};
 use crate::{
     id::Role,
     limits::{
-        ACK_PENDING, ACK_WAIT, DEDUP_WINDOW, EVENTS_KEPT, MAIL_KEPT, MAIL_STORED, MESSAGE_BYTES,
-        PRESENCE_KEPT, PRESENCE_STORED, PULLS_WAITING, SCHEDULE_BYTES, SCHEDULES_STORED,
-        TASKS_QUEUED,
+        ACK_PENDING, ACK_WAIT, DEDUP_WINDOW, ENDS_ACK_WAIT, ENDS_PENDING, EVENTS_KEPT, MAIL_KEPT,
+        MAIL_STORED, MESSAGE_BYTES, PRESENCE_KEPT, PRESENCE_STORED, PULLS_WAITING, SCHEDULE_BYTES,
+        SCHEDULES_STORED, TASKS_QUEUED,
     },
     subject::{Band, Subjects},
+    task::Transition,
 };
 
 /// Assignments that wait for a worker or are with one.
@@ -34,6 +35,9 @@ pub const TASK_SCHEDULES: &str = "TASK_SCHEDULES";
 pub const ORG_EVENTS: &str = "ORG_EVENTS";
 /// What meetings said and decided.
 pub const MEETINGS: &str = "MEETINGS";
+
+/// The consumer of the controllers that see to what ended.
+pub const ENDS_CONSUMER: &str = "sinew-ends";
 
 /// What a stream is to be. A field that the catalogue leaves to the server is not here, so that
 /// what a later server adds is no drift.
@@ -209,11 +213,20 @@ pub struct ConsumerDefaults {
     pub max_ack_pending: i64,
     /// Pull requests that may wait on one consumer.
     pub max_waiting: i64,
+    /// Deliveries after which the server gives a message up; -1 for never. Sinew counts what failed,
+    /// and a delivery that a drain or a crash gave back has not failed; where this is switched on,
+    /// the task of such a message ends in `dead`.
+    pub max_deliver: i64,
 }
 
 impl Default for ConsumerDefaults {
     fn default() -> Self {
-        Self { ack_wait: ACK_WAIT, max_ack_pending: ACK_PENDING, max_waiting: PULLS_WAITING }
+        Self {
+            ack_wait: ACK_WAIT,
+            max_ack_pending: ACK_PENDING,
+            max_waiting: PULLS_WAITING,
+            max_deliver: -1,
+        }
     }
 }
 
@@ -250,9 +263,29 @@ impl Catalogue {
         self.streams.iter().find(|stream| stream.name == name)
     }
 
+    /// The consumer through which the controllers see, on [`TASK_LOG`], each entry after which
+    /// something is to be done that its writer may not have lived to do.
+    #[must_use]
+    pub fn ends_consumer(&self) -> ConsumerSpec {
+        let words =
+            [Transition::Cancelled, Transition::Dead, Transition::Escalated, Transition::Refused];
+        let org = self.subjects.org();
+        let filter =
+            |it: Transition| self.subjects.pattern(&format!("org.{org}.tasks.*.{}", it.word()));
+        ConsumerSpec {
+            name: ENDS_CONSUMER.to_owned(),
+            filter: Filter::Several { filter_subjects: words.map(filter).to_vec() },
+            ack_policy: AckPolicy::Explicit,
+            deliver_policy: DeliverPolicy::All,
+            ack_wait: ENDS_ACK_WAIT,
+            max_deliver: -1,
+            max_ack_pending: ENDS_PENDING,
+            max_waiting: PULLS_WAITING,
+        }
+    }
+
     /// The consumer through which the instances of `role` pull their work of one band, on
-    /// [`AGENT_TASKS`]. The server's own limit on deliveries is off: Sinew counts what failed, and
-    /// a delivery that a drain or a crash gave back has not failed.
+    /// [`AGENT_TASKS`].
     #[must_use]
     pub fn work_consumer(&self, role: &Role, band: Band) -> ConsumerSpec {
         ConsumerSpec {
@@ -261,7 +294,7 @@ impl Catalogue {
             ack_policy: AckPolicy::Explicit,
             deliver_policy: DeliverPolicy::All,
             ack_wait: self.consumers.ack_wait,
-            max_deliver: -1,
+            max_deliver: self.consumers.max_deliver,
             max_ack_pending: self.consumers.max_ack_pending,
             max_waiting: self.consumers.max_waiting,
         }

@@ -1,5 +1,6 @@
 //! Everything that runs beside the agents of one org, as one service: it keeps the view of the
-//! tasks up with their log, listens for signs of life, sweeps, and commits for other processes.
+//! tasks up with their log, listens for signs of life, moves waiting tasks on, sees to ends, sweeps,
+//! and commits for other processes.
 //! It may run twice for one org: each part decides by compare-and-set.
 
 use std::path::PathBuf;
@@ -11,8 +12,11 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::control::{
+    ends::Ends,
+    parked::Parked,
     presence::Presence,
     sweep::{Pace, Sweep},
+    wake::Wake,
 };
 
 /// The streams for which a committer stands ready: those of the hot path.
@@ -79,6 +83,9 @@ pub async fn serve(
     let presence = Presence::default();
     let committer = CommitService::bind(&bus, &COMMITTED).await?;
     let sweep = Sweep::new(bus.clone(), projection.clone(), presence.clone(), settings.pace)?;
+    let wake = Wake::new(bus.clone(), projection.store().clone())?;
+    let ends = Ends::new(bus.clone(), &settings.topology)?;
+    let parked = Parked::new(bus.clone(), presence.clone())?;
 
     // One part that fails takes the others with it.
     let stop = shutdown.child_token();
@@ -96,6 +103,18 @@ pub async fn serve(
     let token = stop.clone();
     parts.spawn(async move {
         sweep.run(token).await;
+        Ok(())
+    });
+    let token = stop.clone();
+    parts.spawn(async move {
+        wake.run(token).await;
+        Ok(())
+    });
+    let token = stop.clone();
+    parts.spawn(async move { Ok(ends.run(token).await?) });
+    let token = stop.clone();
+    parts.spawn(async move {
+        parked.run(token).await;
         Ok(())
     });
     let token = stop.clone();

@@ -319,6 +319,13 @@ impl Store {
         .await
     }
 
+    /// Tells how far the live view is, each time that this process has folded. Another process may
+    /// have folded more.
+    #[must_use]
+    pub fn watch_reached(&self) -> watch::Receiver<u64> {
+        self.inner.reached.subscribe()
+    }
+
     /// Tells those who wait how far the live view is.
     pub(crate) fn tell_reached(&self, seq: u64) {
         self.inner.reached.send_replace(seq);

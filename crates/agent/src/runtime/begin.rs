@@ -188,6 +188,7 @@ async fn heal(
                 | DeadCause::AttemptsExhausted
                 | DeadCause::Undecodable
                 | DeadCause::DependencyFailed
+                | DeadCause::DeliveriesExhausted
                 | DeadCause::Lost => "its deadline passed before it could start",
             };
             let detail = detail.to_owned();

@@ -51,6 +51,8 @@ pub struct ConsumerOverlay {
     pub max_ack_pending: Option<i64>,
     /// Pull requests that may wait on one consumer.
     pub max_waiting: Option<i64>,
+    /// Deliveries after which the server gives a message up; -1 for never.
+    pub max_deliver: Option<i64>,
 }
 
 /// A span of time, written as a whole number and a unit: `"20s"`.
@@ -135,10 +137,12 @@ impl Catalogue {
         it.ack_wait = set.ack_wait.map_or(it.ack_wait, |span| span.0);
         it.max_ack_pending = set.max_ack_pending.unwrap_or(it.max_ack_pending);
         it.max_waiting = set.max_waiting.unwrap_or(it.max_waiting);
+        it.max_deliver = set.max_deliver.unwrap_or(it.max_deliver);
         let rules = [
             ("ack_wait", !it.ack_wait.is_zero(), "longer than 0s"),
             ("max_ack_pending", it.max_ack_pending > 0, "above 0"),
             ("max_waiting", it.max_waiting > 0, "above 0"),
+            ("max_deliver", it.max_deliver == -1 || it.max_deliver > 0, "above 0, or -1 for never"),
         ];
         match rules.into_iter().find(|(_, holds, _)| !holds) {
             None => Ok(self),

@@ -398,6 +398,8 @@ pub enum DeadCause {
     Lost,
     /// A task that it depends on did not complete.
     DependencyFailed,
+    /// Its message was delivered as often as the server allows.
+    DeliveriesExhausted,
 }
 
 /// Why bytes in a log are no entry.

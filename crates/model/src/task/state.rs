@@ -185,10 +185,18 @@ impl State {
     /// The task that judges the result which waits for a verdict, where a verifier is asked.
     #[must_use]
     pub fn verification(&self) -> Option<TaskId> {
-        let Phase::Submitted { attempt, .. } = &self.phase else { return None };
+        let Phase::Submitted { .. } = &self.phase else { return None };
+        self.newest_verification()
+    }
+
+    /// The task that judges, judged or would have judged the result of the newest attempt, whether
+    /// there was one or not; `None` where no verifier is asked.
+    #[must_use]
+    pub fn newest_verification(&self) -> Option<TaskId> {
         let assignment = self.assignment.as_deref()?;
         assignment.verifier.as_ref()?;
-        Some(TaskId::of_effect(&assignment.task_id, &format!("verify:{attempt}")))
+        let key = format!("verify:{}", self.attempts);
+        (self.attempts > 0).then(|| TaskId::of_effect(&assignment.task_id, &key))
     }
 
     /// Whether another epoch may begin.

@@ -31,6 +31,8 @@ pub enum Look {
 pub struct Evidence {
     /// Whether that which was to be looked up is there.
     pub there: bool,
+    /// Whether it is a message that the server will not deliver any more.
+    pub parked: bool,
     /// Whether the instance of the running attempt showed a sign of life, as the same process,
     /// within [`limits::HEARTBEAT_SILENCE`].
     pub alive: bool,
@@ -97,6 +99,9 @@ pub fn judge(state: &State, evidence: Evidence, now: Time, grace: Duration) -> V
         let escalate = Verdict::Escalate(EscalationReason::Unanswered);
         return if asks_another { escalate } else { Verdict::Fine };
     }
+    if evidence.parked && !(evidence.alive && state.running().is_some()) {
+        return given_up(state.attempts);
+    }
     let is_ready = matches!(state.phase, Phase::Ready { .. });
     if (evidence.there && !is_ready) || now.since(state.last_at) < grace {
         return Verdict::Fine;
@@ -116,6 +121,15 @@ pub fn judge(state: &State, evidence: Evidence, now: Time, grace: Duration) -> V
         Some(start) => Verdict::ReleaseAndRequeue { attempt: start.attempt },
         None => Verdict::Requeue,
     }
+}
+
+/// The end of a task whose message the server delivers no more.
+#[must_use]
+pub fn given_up(attempts: u32) -> Verdict {
+    let detail = format!(
+        "its message was delivered as often as its consumer allows; attempts begun: {attempts}"
+    );
+    Verdict::Bury { cause: DeadCause::DeliveriesExhausted, detail }
 }
 
 /// When another role is asked for the answer to an open question.

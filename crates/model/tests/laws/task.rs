@@ -300,7 +300,7 @@ proptest! {
             return Ok(());
         };
         let later = state.last_at.plus(limits::SWEEP_GRACE);
-        let gone = sweep::Evidence { there: false, alive: false };
+        let gone = sweep::Evidence { there: false, parked: false, alive: false };
         let mut moved = log;
         // What the sweep says is done, one thing after the other, until it finds the task well.
         for _ in 0..4 {
@@ -338,7 +338,7 @@ proptest! {
         );
         // And when its time is over, it ends whatever is found.
         let over = state.due.plus(Duration::from_secs(1));
-        let there = sweep::Evidence { there: true, alive: true };
+        let there = sweep::Evidence { there: true, parked: false, alive: true };
         let bury = sweep::judge(&state, there, over, limits::SWEEP_GRACE);
         let buried = matches!(bury, sweep::Verdict::Bury { cause: DeadCause::DeadlinePassed, .. });
         prop_assert!(buried);
@@ -360,7 +360,12 @@ fn a_live_attempt_whose_message_is_gone_is_left_alone() {
     assert!(matches!(state.phase, Phase::Running { .. }));
     let later = state.last_at.plus(limits::SWEEP_GRACE);
     let judge = |there, alive| {
-        sweep::judge(&state, sweep::Evidence { there, alive }, later, limits::SWEEP_GRACE)
+        sweep::judge(
+            &state,
+            sweep::Evidence { there, parked: false, alive },
+            later,
+            limits::SWEEP_GRACE,
+        )
     };
     assert_eq!(judge(false, true), sweep::Verdict::Fine);
     assert_eq!(judge(true, false), sweep::Verdict::Fine, "the server's ack wait moves it");

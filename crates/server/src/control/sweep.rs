@@ -6,13 +6,13 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures::StreamExt as _;
 use sinew_agent::{AdvanceError, Client, FinishError, advance, enqueue};
-use sinew_bus::{Bus, ExecuteError, HistoryError, RequestError, TaskLog, clock};
+use sinew_bus::{Bus, ExecuteError, HistoryError, RawMessage, RequestError, TaskLog, clock};
 use sinew_model::{
     Assignment, InstanceId, Role, TaskId,
     limits::{SWEEP_AT_ONCE, SWEEP_EVERY, SWEEP_GRACE, SWEEP_PAUSE, SWEEP_STEP, SWEEP_TASKS},
     stream::{AGENT_TASKS, TASK_SCHEDULES},
     task::{
-        Actor, Command, EnqueueReason, EscalationReason, Phase, ReleaseReason, State,
+        Actor, Command, DeadCause, EnqueueReason, EscalationReason, Phase, ReleaseReason, State,
         sweep::{self, Evidence, Look, Verdict},
     },
 };
@@ -23,10 +23,7 @@ use sinew_views::{
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::presence::Presence;
-
-/// The name under which controllers write.
-const CONTROLLERS: &str = "sinew";
+use super::{CONTROLLERS, parked, presence::Presence};
 
 /// How often and how soon the sweep looks.
 #[derive(Clone, Copy, Debug)]
@@ -91,6 +88,8 @@ enum MoveError {
     Finish(#[from] FinishError),
     #[error("it waits, and could not be moved")]
     Advance(#[from] AdvanceError),
+    #[error("it is not known what it waits for")]
+    Query(#[from] QueryError),
 }
 
 /// What became of one task.
@@ -227,25 +226,36 @@ impl Sweep {
 
     async fn judge(&self, id: &TaskId, state: &State) -> Result<Verdict, MoveError> {
         let now = clock::now();
+        let mut parked = false;
         let there = match sweep::look(state, now, self.pace.grace) {
             Look::Nowhere => true,
             Look::Queue(seq) => {
                 let message = self.bus.at(AGENT_TASKS, seq).await?;
                 // A queue that was made anew counts from 1 again, so it may be another's message.
-                let queued = message.map(|message| Assignment::decode(&message.payload));
-                queued.is_some_and(|queued| queued.is_ok_and(|queued| queued.task_id == *id))
+                let is_own = |message: &RawMessage| {
+                    Assignment::decode(&message.payload).is_ok_and(|it| it.task_id == *id)
+                };
+                match message.filter(is_own) {
+                    Some(message) => {
+                        parked = parked::is_given_up(&self.bus, &message.subject, seq).await?;
+                        true
+                    }
+                    None => false,
+                }
             }
             Look::Schedule => {
                 let schedule = self.bus.subjects().schedule(id);
                 self.bus.last(TASK_SCHEDULES, schedule.as_str()).await?.is_some()
             }
-            // Whether they have ended is looked at where the task is moved, all of it at once.
-            Look::Others | Look::Verification => false,
+            // What the view does not rightly hold is looked at in the logs, all of it at once.
+            Look::Others | Look::Verification => {
+                self.projection.store().is_held(id.clone()).await?
+            }
         };
         let alive = state
             .running()
             .is_some_and(|start| self.presence.is_alive(&start.instance, &start.incarnation));
-        Ok(sweep::judge(state, Evidence { there, alive }, now, self.pace.grace))
+        Ok(sweep::judge(state, Evidence { there, parked, alive }, now, self.pace.grace))
     }
 
     async fn carry_out(
@@ -262,6 +272,9 @@ impl Sweep {
                 let client = Client::new(self.bus.clone(), self.by.role.clone());
                 if let Some(state) = log.state() {
                     client.finish(state).await?;
+                }
+                if let (DeadCause::DeliveriesExhausted, Some(seq)) = (cause, state.queue_seq()) {
+                    parked::remove(&self.bus, seq).await?;
                 }
                 return Ok(Moved::Buried);
             }

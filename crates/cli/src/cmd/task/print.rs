@@ -105,6 +105,7 @@ const fn dead(cause: DeadCause) -> &'static str {
         DeadCause::DeadlinePassed => "its deadline passed",
         DeadCause::Undecodable => "the message could not be decoded",
         DeadCause::DependencyFailed => "a task that it comes after did not complete",
+        DeadCause::DeliveriesExhausted => "its message was delivered as often as allowed",
         DeadCause::Lost => "it could not be put on its queue again",
     }
 }
