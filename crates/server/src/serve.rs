@@ -82,7 +82,8 @@ pub async fn serve(
     let projection = Projection::new(store);
     let presence = Presence::default();
     let committer = CommitService::bind(&bus, &COMMITTED).await?;
-    let sweep = Sweep::new(bus.clone(), projection.clone(), presence.clone(), settings.pace)?;
+    let sweep = Sweep::new(bus.clone(), projection.clone(), presence.clone(), settings.pace)?
+        .with_given_up(settings.topology.catalogue().consumers.max_deliver > 0);
     let wake = Wake::new(bus.clone(), projection.store().clone())?;
     let ends = Ends::new(bus.clone(), &settings.topology)?;
     let parked = Parked::new(bus.clone(), presence.clone())?;

@@ -61,6 +61,8 @@ pub struct Sweep {
     presence: Presence,
     pace: Pace,
     by: Actor,
+    /// Whether consumers give messages up after so many deliveries.
+    gives_up: bool,
     /// Tasks that were found well, and when to look at them again: the longer a task stays as it
     /// is, the more rarely.
     well: HashMap<TaskId, Well>,
@@ -113,7 +115,15 @@ impl Sweep {
         let role: Role = CONTROLLERS.parse()?;
         let instance: InstanceId = "sweep".parse()?;
         let by = Actor { role, instance: Some(instance) };
-        Ok(Self { bus, projection, presence, pace, by, well: HashMap::new() })
+        Ok(Self { bus, projection, presence, pace, by, gives_up: false, well: HashMap::new() })
+    }
+
+    /// Looks for messages that their consumers have given up, too; nobody else need ask the server
+    /// for that.
+    #[must_use]
+    pub const fn with_given_up(mut self, gives_up: bool) -> Self {
+        self.gives_up = gives_up;
+        self
     }
 
     /// Goes round until `shutdown`.
@@ -237,7 +247,8 @@ impl Sweep {
                 };
                 match message.filter(is_own) {
                     Some(message) => {
-                        parked = parked::is_given_up(&self.bus, &message.subject, seq).await?;
+                        parked = self.gives_up
+                            && parked::is_given_up(&self.bus, &message.subject, seq).await?;
                         true
                     }
                     None => false,

@@ -8,4 +8,5 @@
 
 mod engine;
 mod sweep;
+mod wake;
 mod wire;

@@ -1,0 +1,78 @@
+//! Ends whose writer died before it did what they leave to be done.
+
+use serde_json::{Value, json};
+use sinew_agent::{Context, Delegation, Failure};
+use sinew_model::{
+    TaskId, Transition,
+    task::{Command, DeadCause},
+};
+
+use super::{NEVER, Org, Running, role};
+
+/// A tree of tasks that all wait: the ids of the root, of its child, and of that one's child.
+async fn tree(org: &Org) -> (TaskId, TaskId, TaskId, [Running; 2]) {
+    let parents = org.work("cto", |task: Context| delegate_and_wait(task, "coder")).await;
+    let children = org.work("coder", |task: Context| delegate_and_wait(task, "nobody")).await;
+    let root = Delegation::new(role("cto"), "Root");
+    let root = org.client().delegate(root).await.unwrap().id;
+    let only_child = async |id: &TaskId| {
+        org.until(id, Transition::Waiting).await;
+        org.client().state(id).await.unwrap().unwrap().children().remove(0)
+    };
+    let child = only_child(&root).await;
+    let leaf = only_child(&child).await;
+    (root, child, leaf, [parents, children])
+}
+
+async fn delegate_and_wait(task: Context, to: &str) -> Result<Value, Failure> {
+    let child = task.delegate(Delegation::new(role(to), "Child")).await?.id;
+    task.wait_for([child]).await.map(|_| json!(0))
+}
+
+#[tokio::test]
+async fn a_cancellation_whose_client_died_goes_on_down_the_tree() {
+    let org = Org::start().await;
+    let (root, child, leaf, workers) = tree(&org).await;
+    let reason = "enough".to_owned();
+    // The client wrote this, and no more.
+    org.log(&root).await.execute(&Command::Cancel { reason }).await.unwrap();
+    let serving = org.serve("views.db", NEVER).await;
+    for id in [&child, &leaf] {
+        org.until(id, Transition::Cancelled).await;
+    }
+    org.until_told("ceo", "task.cancelled", &root).await;
+    // The same while it runs, and from the middle of a tree.
+    let (root, child, leaf, others) = tree(&org).await;
+    let reason = "enough".to_owned();
+    org.log(&child).await.execute(&Command::Cancel { reason }).await.unwrap();
+    org.until(&leaf, Transition::Cancelled).await;
+    org.until_told("cto", "task.cancelled", &child).await;
+    org.until(&root, Transition::Completed).await;
+    for running in workers.into_iter().chain(others) {
+        running.stop().await;
+    }
+    serving.stop().await;
+}
+
+#[tokio::test]
+async fn a_death_that_nobody_reported_is_reported_and_what_it_recorded_is_carried_out() {
+    let org = Org::start().await;
+    let ceo = org.client();
+    let dead = ceo.delegate(Delegation::new(role("cto"), "Dead")).await.unwrap().id;
+    let (cause, detail) = (DeadCause::Lost, "by hand".to_owned());
+    let bury = Command::Bury { cause, detail, bytes: None };
+    org.log(&dead).await.execute(&bury).await.unwrap();
+    assert!(org.inbox("ceo").await.is_empty());
+    let (one, two) = (org.serve("one.db", NEVER).await, org.serve("two.db", NEVER).await);
+    org.until_told("ceo", "task.dead", &dead).await;
+    // Two controllers, and the client itself, tell it once.
+    let called_off = ceo.delegate(Delegation::new(role("cto"), "Off")).await.unwrap().id;
+    ceo.cancel(&called_off, "enough").await;
+    let clock = ceo.delegate(Delegation::new(role("cto"), "Clock")).await.unwrap().id;
+    org.log(&clock).await.execute(&bury).await.unwrap();
+    org.until_told("ceo", "task.dead", &clock).await;
+    let told = org.inbox("ceo").await;
+    assert_eq!(told.iter().filter(|it| it.task_id.as_ref() == Some(&called_off)).count(), 1);
+    one.stop().await;
+    two.stop().await;
+}
