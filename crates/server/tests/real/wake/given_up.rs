@@ -13,7 +13,7 @@ use super::{HASTE, LONG, NEVER, Org, done, role};
 
 /// An org whose queues give a message up after its second delivery.
 async fn limited() -> Org {
-    Org::with("[consumers]\nmax_deliver = 2\nack_wait = \"1s\"").await
+    Org::with("[consumers]\nmax_deliver = 2").await
 }
 
 /// Takes a message twice and gives it back; then asks for it a third time, in vain.
@@ -35,6 +35,7 @@ async fn exhaust(org: &Org) -> TaskId {
     let (delivery, _slot) = intake.next().await.unwrap();
     assert!(String::from_utf8_lossy(delivery.payload()).contains(next.as_str()));
     delivery.ack().await.unwrap();
+    org.client().cancel(&next, "enough").await;
     intake.stop().await;
     id
 }

@@ -15,7 +15,7 @@ use sinew_testkit::wait;
 use super::{HASTE, LONG, NEVER, Org, done, role, task};
 
 /// Parents in the test that always runs.
-const PARENTS: usize = 150;
+const PARENTS: usize = 60;
 
 async fn parent(task: Context) -> Result<Value, Failure> {
     let mut children = Vec::new();
@@ -66,14 +66,18 @@ async fn many_parents_wait_for_their_children_with_few_places_and_each_goes_on_o
     for n in 0..PARENTS {
         ids.push(delegate(&ceo, "cto", &format!("Parent {n}")).await);
     }
+    let mut waited = 0;
     for id in &ids {
         assert_eq!(ceo.outcome(id).await.unwrap().end, End::completed(json!([0, 1, 2])));
         let words = org.words(id).await;
         let count = |word: &str| words.iter().filter(|it| **it == word).count();
-        // None of them is resumed twice, whoever looked; one may be so quick that it never waits.
-        assert_eq!((count("waiting"), count("resumed")), (1, 1), "{words:?}");
-        assert_eq!(count("started"), 2, "{words:?}");
+        // Each is resumed once, whoever looked. One whose children are quicker never waits.
+        let waits = count("waiting");
+        assert!(waits <= 1 && count("resumed") == waits, "{words:?}");
+        assert_eq!(count("started"), 1 + waits, "{words:?}");
+        waited += waits;
     }
+    assert!(waited > PARENTS / 2, "only {waited} had to wait");
     wait::until("the queue to be empty", LONG, async || match org.queued().await {
         0 => Ok(()),
         left => Err(format!("{left} left")),
