@@ -31,6 +31,7 @@ mod lookout;
 pub mod program;
 pub mod report;
 pub mod runtime;
+pub mod schedule;
 
 pub use client::{
     Client, DelegateError, Delegated, FinishError, Follow, FollowError, Outcome, new_id,
@@ -41,6 +42,7 @@ pub use event::{Emission, EmitError};
 pub use handler::{Failure, Handler};
 pub use program::Program;
 pub use runtime::{Runtime, RuntimeError, Settings, Tally};
+pub use schedule::Schedules;
 pub use sinew_bus::{Auth, Bus, Config, ConnectError};
 pub use sinew_model as model;
 pub use tokio_util::sync::CancellationToken;
