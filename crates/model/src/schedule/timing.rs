@@ -1,6 +1,8 @@
 //! When a recurring task fires: at the marks of an interval, or at the moments of a cron expression
 //! in a time zone. The arithmetic of calendars and zones is `cronexpr`'s and `jiff`'s; what is here
-//! is the grammar that Sinew lets in.
+//! is the grammar that Sinew lets in. The rules of a zone come from the machine where it has them, else
+//! from what is compiled in: the one thing in this crate that is not handed in, since it is a table of
+//! the world and not a state.
 
 use cronexpr::{Crontab, FallbackTimezoneOption, MakeTimestamp, ParseOptions};
 use jiff_zones::{Timestamp, tz::TimeZone};

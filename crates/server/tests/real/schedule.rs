@@ -14,13 +14,13 @@ use sinew_agent::{
     Bus, CancellationToken, Client, Config, Context, DelegateError, Delegation, Failure, Runtime,
     Schedules, Settings as Work, schedule::Error,
 };
-use sinew_bus::{Outgoing, Topology, clock};
+use sinew_bus::{ExecuteError, Outgoing, TaskLog, Topology, clock};
 use sinew_model::{
-    Role, Schedule, ScheduleName, TaskId, Transition, header,
+    Entry, Role, Schedule, ScheduleName, TaskId, Time, Transition, header,
     limits::DEADLINE,
     schedule::{Change, Definition, ScheduleRefusal, Standing, Trigger},
     stream::{AGENT_TASKS, TASK_RECURRING, TASK_SCHEDULES},
-    task::{AssignmentError, DeadCause, End},
+    task::{Actor, AssignmentError, Command, DeadCause, End, Refusal},
 };
 use sinew_server::{Settings, control::sweep::Pace, serve};
 use sinew_testkit::{NatsServer, TempDir, wait};
@@ -485,4 +485,76 @@ async fn a_cancellation_that_races_the_firing_is_the_one_end_or_comes_too_late()
     assert_eq!(started.load(Ordering::SeqCst), begun, "nothing ran that the log does not know");
     assert!(begun + cancelled >= ids.len());
     worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_delayed_task_begins_after_a_restart_of_the_server_and_once() {
+    let org = Org::start("").await;
+    let at = clock::now().plus(Duration::from_secs(2));
+    let what = Delegation::new(role("cto"), "Later").not_before(at);
+    let id = org.client().delegate(what).await.unwrap().id;
+    org.server.restart();
+    let worker = org.work(done).await;
+    let outcome = org.client().outcome(&id).await.unwrap();
+    assert_eq!((outcome.end, outcome.attempts), (End::Completed { result: json!("done") }, 1));
+    let history = org.bus.history(&id).await.unwrap();
+    assert!(history.entries.last().unwrap().time >= at);
+    worker.stop().await;
+}
+
+/// An assignment whose message nobody put on the queue, as a writer records it whose clock is off.
+fn lost(id: &TaskId, at: Time, not_before: Option<Time>) -> Entry {
+    let assignment = json!({
+        "taskId": id, "orgId": "acme", "role": "cto", "delegator": "ceo", "title": "Lost",
+        "createdAt": clock::now(), "notBefore": not_before,
+    });
+    let assignment = Box::new(serde_json::from_value(assignment).unwrap());
+    Entry {
+        task_id: id.clone(),
+        org_id: "acme".parse().unwrap(),
+        at,
+        by: Actor { role: role("ceo"), instance: None },
+        change: sinew_model::task::Change::Created { assignment, queue_seq: Some(7) },
+    }
+}
+
+#[tokio::test]
+async fn a_writer_whose_clock_is_hours_off_hides_no_task_from_the_sweep() {
+    let org = Org::start("").await;
+    let now = clock::now();
+    let hours = Duration::from_secs(5 * 3600);
+    let serving = org.serve("views.db").await;
+    for (name, at) in [("ahead", now.plus(hours)), ("behind", now.minus(hours))] {
+        let id: TaskId = name.parse().unwrap();
+        org.bus.append(&lost(&id, at, None), 0, name).await.unwrap();
+        wait::until("the sweep to put it on its queue", LONG, async || {
+            let words = org.words(&id).await;
+            if words.len() > 1 { Ok(()) } else { Err(format!("{name}: {words:?}")) }
+        })
+        .await;
+        assert_eq!(org.words(&id).await, ["created", "enqueued"]);
+    }
+    serving.stop().await;
+}
+
+#[tokio::test]
+async fn what_the_server_handed_over_begins_whatever_the_workers_clock_says() {
+    let org = Org::start("").await;
+    let id: TaskId = "T1".parse().unwrap();
+    // To a clock that is an hour behind, what is due now is due in an hour.
+    let due = clock::now().plus(Duration::from_secs(3600));
+    org.bus.append(&lost(&id, clock::now(), Some(due)), 0, "x").await.unwrap();
+    let by = Actor { role: role("cto"), instance: None };
+    let log = TaskLog::read(&org.bus, id, by).await.unwrap();
+    let start = Command::Start {
+        epoch: 1,
+        queue_seq: 7,
+        instance: "cto-0".parse().unwrap(),
+        incarnation: "1".to_owned(),
+        ack: None,
+    };
+    let refused = log.clone().execute(&start).await;
+    let early = matches!(refused, Err(ExecuteError::Refused(Refusal::NotDue { .. })));
+    assert!(early, "{refused:?}");
+    log.not_before(due).execute(&start).await.unwrap();
 }
