@@ -185,6 +185,42 @@ pub const SCHEDULE_BYTES: usize = MESSAGE_BYTES - 4_096;
 /// crash the server may hand over once more what fired within this time; epochs tell it apart.
 pub const FIRED_KEPT: Duration = Duration::from_secs(3600);
 
+// --- Recurring tasks -------------------------------------------------------------------------------
+
+/// Longest name of a recurring task, in bytes: with the moment of a firing behind it, it is the id of
+/// a task, which has at most [`ID_BYTES`].
+pub const SCHEDULE_NAME_BYTES: usize = 40;
+
+/// Recurring tasks that an org may have. Each is looked at every [`SCHEDULES_EVERY`].
+pub const SCHEDULES_RECURRING: usize = 1_000;
+
+/// Shortest time between two firings: the id of a task names its second.
+pub const SCHEDULE_SHORTEST: Duration = Duration::from_secs(1);
+
+/// Longest time between two firings of an interval, about ten years; more is a slip of the pen.
+pub const SCHEDULE_LONGEST: Duration = Duration::from_secs(3_660 * 24 * 3_600);
+
+/// Longest cron expression, in bytes.
+pub const CRON_BYTES: usize = 256;
+
+/// Longest name of a time zone, in bytes; the longest real one has 32.
+pub const ZONE_BYTES: usize = 64;
+
+/// Entries that are kept of each recurring task. A firing writes two, so fifty firings can be seen.
+pub const SCHEDULE_HISTORY: i64 = 100;
+
+/// Time between two looks at all recurring tasks, for what a crash left undone.
+pub const SCHEDULES_EVERY: Duration = Duration::from_secs(30);
+
+/// Firings that one controller carries out at once.
+pub const FIRINGS_AT_ONCE: usize = 16;
+
+/// Firings that may be with controllers without an ack: one for each recurring task.
+pub const FIRINGS_PENDING: i64 = 1_000;
+
+/// How long a firing waits for its controller before another one gets it.
+pub const FIRING_WAIT: Duration = Duration::from_secs(60);
+
 /// How long a message stays in an inbox that nobody reads.
 pub const MAIL_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 

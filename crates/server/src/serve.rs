@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::control::{
     presence::Presence,
+    schedule::{Recurring, RecurringError},
     sweep::{Pace, Sweep},
 };
 
@@ -51,6 +52,9 @@ pub enum ServeError {
     /// The committer can't listen.
     #[error("the committer can't listen")]
     Commit(#[from] sinew_bus::ServeError),
+    /// The firings of recurring tasks can't be taken.
+    #[error("the firings of recurring tasks can't be taken")]
+    Recurring(#[from] RecurringError),
     /// A name that the service uses is not acceptable.
     #[error("the controllers have no name")]
     Name(#[from] IdError),
@@ -80,6 +84,8 @@ pub async fn serve(
     let committer = CommitService::bind(&bus, &COMMITTED).await?;
     let sweep = Sweep::new(bus.clone(), projection.clone(), presence.clone(), settings.pace)?;
 
+    let recurring = Recurring::bind(&bus).await?;
+
     // One part that fails takes the others with it.
     let stop = shutdown.child_token();
     let mut parts: JoinSet<Result<(), ServeError>> = JoinSet::new();
@@ -96,6 +102,11 @@ pub async fn serve(
     let token = stop.clone();
     parts.spawn(async move {
         sweep.run(token).await;
+        Ok(())
+    });
+    let token = stop.clone();
+    parts.spawn(async move {
+        recurring.run(token).await;
         Ok(())
     });
     let token = stop.clone();

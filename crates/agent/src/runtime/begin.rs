@@ -82,7 +82,8 @@ async fn start(
 ) -> Result<Begin, ExecuteError> {
     let id = assignment.task_id.clone();
     // A glimpse that is behind is found out by the append that follows.
-    let mut log = TaskLog::glimpse(&host.bus, id, host.by.clone()).await?;
+    let log = TaskLog::glimpse(&host.bus, id, host.by.clone()).await?;
+    let mut log = log.not_before(delivery.stored());
     let queue_seq = Some(delivery.queue_seq());
     if log.state().is_some_and(|state| !is_of(state, &assignment)) {
         return bury_alien(host, delivery).await;

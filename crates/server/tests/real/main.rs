@@ -7,5 +7,6 @@
 )]
 
 mod engine;
+mod schedule;
 mod sweep;
 mod wire;
