@@ -1,8 +1,9 @@
 //! What keeps an org's tasks moving when no worker does. Each controller may run twice at once:
 //! it decides by compare-and-set on the task.
 //!
-//! [`presence`] knows which instances show signs of life; [`sweep`] finds tasks that nothing can
-//! move any more.
+//! [`presence`] knows which instances show signs of life; [`orphan`] takes back what a dead one
+//! held; [`sweep`] finds tasks that nothing can move any more.
 
+pub mod orphan;
 pub mod presence;
 pub mod sweep;

@@ -54,7 +54,11 @@ pub(crate) async fn work<H: Handler>(host: Arc<Host>, handler: Arc<H>, mut deliv
             host.count(|counts| &counts.dropped);
             Letting::Ack
         }
-        Begin::Own => {
+        // Nothing is sent: an answer acts on the message, and the message is the holder's. This
+        // delivery began its ack wait anew; the holder's next in-progress does so again, and its
+        // ack ends it, under whatever delivery they were given, since the server goes by the
+        // message's sequence.
+        Begin::Own | Begin::Held => {
             host.count(|counts| &counts.dropped);
             Letting::HandOver
         }
