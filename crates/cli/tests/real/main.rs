@@ -11,5 +11,6 @@ mod agent;
 mod demo;
 mod help;
 mod kit;
+mod orphan;
 mod task;
 mod up;

@@ -7,5 +7,6 @@
 )]
 
 mod engine;
+mod orphan;
 mod sweep;
 mod wire;
