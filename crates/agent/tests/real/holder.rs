@@ -73,8 +73,8 @@ async fn many_handlers_go_on_through_a_new_consumer_and_a_dead_holder_is_followe
         backbone.until_count(&id, Transition::Started, 1).await;
         ids.push(id);
     }
-    delete_consumer(&backbone).await;
     let other = backbone.run(backbone.settings("cto"), gate.handler()).await;
+    delete_consumer(&backbone).await;
     // Nobody says that the dead one holds its task, so somebody else takes it over.
     backbone.until_count(&orphan, Transition::Started, 2).await;
     gate.open();

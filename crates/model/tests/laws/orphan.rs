@@ -88,12 +88,14 @@ proptest! {
                 Step::CutOff => {
                     watch.cut_off(now);
                     hearing_since = now;
+                    truths.values_mut().for_each(|truth| truth.ended = None);
                 }
                 Step::Canary(late) => {
                     let sent = now.minus(late);
                     if late <= CANARY_LATE {
                         if canary.is_none_or(|before| now.since(before) > CANARY_GAP) {
                             hearing_since = now;
+                            truths.values_mut().for_each(|truth| truth.ended = None);
                         }
                         canary = Some(now);
                     }
