@@ -13,7 +13,7 @@ use crate::kit::{Backbone, LONG, Running, words};
 /// Shows who runs it, and then waits for the file `go`; told to stop, it says so.
 const WAITS: &str = "trap 'echo told >> told-$SINEW_INSTANCE; exit 1' TERM
     echo $$ >> begun-$SINEW_INSTANCE
-    while [ ! -e go ]; do read -t 0.05 _ < pipe || true; done 2> /dev/null
+    while [ ! -e go ]; do read -t 0.05 _ <> pipe || true; done 2> /dev/null
     echo done";
 
 fn agent(backbone: &Backbone, instance: &str) -> Running {

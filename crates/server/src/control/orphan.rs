@@ -141,7 +141,11 @@ impl Orphans {
 
     /// The next canary flies as soon as it may show that somebody is gone, and at its pace else.
     fn next_canary(&self) -> Instant {
-        let (_, sent, is_back) = self.canary;
+        let (number, sent, is_back) = self.canary;
+        if number == 0 {
+            // Nobody is given up before the first one is back.
+            return clock::instant();
+        }
         let paced = sent.plus(CANARY_EVERY).since(self.now());
         let due = self.locked().next(self.now()).filter(|_| is_back);
         clock::instant() + due.map_or(paced, |due| due.min(paced))
