@@ -32,6 +32,7 @@ pub mod event;
 pub mod handler;
 mod lookout;
 pub mod program;
+pub mod reclaim;
 pub mod report;
 pub mod runtime;
 pub mod schedule;

@@ -320,6 +320,31 @@ pub const HEARTBEAT_SILENCE: Duration = Duration::from_secs(5);
 /// Grace after an instance seemed gone, which a sign of life cancels.
 pub const ORPHAN_GRACE: Duration = Duration::from_secs(1);
 
+/// Time between two canaries of a controller, by which it knows that it hears.
+pub const CANARY_EVERY: Duration = HEARTBEAT_EVERY;
+
+/// Time on its way after which a canary proves nothing: heartbeats may be as late.
+pub const CANARY_LATE: Duration = Duration::from_secs(1);
+
+/// Time without a canary after which heartbeats may have been lost, so that every silence is
+/// counted anew: less than [`HEARTBEAT_SILENCE`] leaves of a silence that it began within.
+pub const CANARY_GAP: Duration = Duration::from_millis(2_500);
+
+/// Rounds in which the open deliveries of a role are looked at after one of its instances went
+/// silent, one each [`ORPHAN_GRACE`]. A process that is stopped, and not dead, keeps its pulls open
+/// and is handed what nobody has begun, for as long as [`PULL_EXPIRES`].
+pub const ORPHAN_ROUNDS: u32 = 35;
+
+/// Roles whose dead instances one controller takes care of at the same moment.
+pub const ORPHANS_AT_ONCE: usize = 8;
+
+/// Ends of connections that wait for a controller to take note; what is one too many is told by
+/// silence.
+pub const ORPHAN_ENDS: usize = 1_024;
+
+/// How long the holder of a task is listened for before it is taken over: three heartbeats.
+pub const HOLDER_LISTEN: Duration = Duration::from_secs(3);
+
 /// Time that an entry of the log must have been the newest of its task before the sweep doubts
 /// that somebody still moves it.
 pub const SWEEP_GRACE: Duration = Duration::from_secs(10);

@@ -1,10 +1,11 @@
 //! What keeps an org's tasks moving when no worker does. Each controller may run twice at once:
 //! it decides by compare-and-set on the task.
 //!
-//! [`presence`] knows which instances show signs of life; [`schedule`] turns the firings of recurring
-//! tasks into tasks; [`sweep`] finds tasks that nothing can
-//! move any more.
+//! [`presence`] knows which instances show signs of life; [`orphan`] takes back what a dead one
+//! held; [`schedule`] turns the firings of recurring tasks into tasks; [`sweep`] finds tasks that
+//! nothing can move any more.
 
+pub mod orphan;
 pub mod presence;
 pub mod schedule;
 pub mod sweep;

@@ -1,5 +1,6 @@
 //! Everything that runs beside the agents of one org, as one service: it keeps the view of the
-//! tasks up with their log, listens for signs of life, sweeps, and commits for other processes.
+//! tasks up with their log, listens for signs of life, takes back what dead agents held, sweeps,
+//! and commits for other processes.
 //! It may run twice for one org: each part decides by compare-and-set.
 
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::control::{
+    orphan::Orphans,
     presence::Presence,
     schedule::{Recurring, RecurringError},
     sweep::{Pace, Sweep},
@@ -29,13 +31,16 @@ pub struct Settings {
     pub views: PathBuf,
     /// How often the sweep looks, and how soon it doubts.
     pub pace: Pace,
+    /// The login of the system account, by which the server tells at once of connections that end;
+    /// without it, a dead agent is noticed by its silence.
+    pub system: Option<sinew_bus::Config>,
 }
 
 impl Settings {
-    /// The standard pace.
+    /// The standard pace, without the system account.
     #[must_use]
     pub fn new(topology: Topology, views: impl Into<PathBuf>) -> Self {
-        Self { topology, views: views.into(), pace: Pace::default() }
+        Self { topology, views: views.into(), pace: Pace::default(), system: None }
     }
 }
 
@@ -83,6 +88,7 @@ pub async fn serve(
     let presence = Presence::default();
     let committer = CommitService::bind(&bus, &COMMITTED).await?;
     let sweep = Sweep::new(bus.clone(), projection.clone(), presence.clone(), settings.pace)?;
+    let orphans = Orphans::new(bus.clone(), settings.system)?;
 
     let recurring = Recurring::bind(&bus).await?;
 
@@ -107,6 +113,11 @@ pub async fn serve(
     let token = stop.clone();
     parts.spawn(async move {
         recurring.run(token).await;
+        Ok(())
+    });
+    let token = stop.clone();
+    parts.spawn(async move {
+        orphans.run(token).await;
         Ok(())
     });
     let token = stop.clone();

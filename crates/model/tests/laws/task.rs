@@ -86,6 +86,7 @@ fn command(kind: u8, attempt: u32, writer: u8) -> Command {
             instance: instance(),
             incarnation: format!("{writer}"),
             ack: None,
+            over: Some(attempt),
         },
         2 => Command::Progress { attempt, message: "half".into(), percent: Some(200) },
         3 => Command::Complete { attempt, result: json!(42) },
@@ -408,7 +409,8 @@ fn the_last_failed_attempt_is_a_death_with_its_cause_and_can_be_revived() {
     ask(command(0, 1, 0)).unwrap();
     for attempt in 1..=limits::FAILED_ATTEMPTS {
         let Command::Start { instance, incarnation, ack, .. } = command(1, 1, 0) else { return };
-        ask(Command::Start { epoch: 1, queue_seq: 1, instance, incarnation, ack }).unwrap();
+        ask(Command::Start { epoch: 1, queue_seq: 1, instance, incarnation, ack, over: None })
+            .unwrap();
         let last = ask(command(4, attempt, 0)).unwrap();
         if attempt < limits::FAILED_ATTEMPTS {
             assert!(matches!(last, Change::Released { .. }), "{last:?}");

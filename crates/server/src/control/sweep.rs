@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use super::presence::Presence;
 
 /// The name under which controllers write.
-const CONTROLLERS: &str = "sinew";
+pub(super) const CONTROLLERS: &str = "sinew";
 
 /// How often and how soon the sweep looks.
 #[derive(Clone, Copy, Debug)]

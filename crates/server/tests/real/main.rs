@@ -7,6 +7,7 @@
 )]
 
 mod engine;
+mod orphan;
 mod schedule;
 mod sweep;
 mod wire;

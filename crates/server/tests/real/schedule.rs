@@ -548,6 +548,7 @@ async fn what_the_server_handed_over_begins_whatever_the_workers_clock_says() {
     let by = Actor { role: role("cto"), instance: None };
     let log = TaskLog::read(&org.bus, id, by).await.unwrap();
     let start = Command::Start {
+        over: None,
         epoch: 1,
         queue_seq: 7,
         instance: "cto-0".parse().unwrap(),

@@ -241,6 +241,7 @@ impl World {
                 instance: format!("cto-{}", what % 3).parse().unwrap(),
                 incarnation: format!("process {}", self.seq),
                 ack: None,
+                over: None,
             },
         }
     }
