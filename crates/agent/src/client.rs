@@ -540,7 +540,7 @@ fn refused(error: EnqueueError, id: &TaskId) -> DelegateError {
             DelegateError::Unreadable(HistoryError::Request { task: id.clone(), source })
         }
         EnqueueError::Execute(error) => DelegateError::Parent(error),
-        EnqueueError::SchedulesFull { stored } => DelegateError::SchedulesFull { stored },
+        EnqueueError::SchedulesFull { stored, .. } => DelegateError::SchedulesFull { stored },
         EnqueueError::NoAssignment => DelegateError::IdReused { id: id.clone() },
         EnqueueError::Publish(error) => match error {
             PublishError::Full { .. } => DelegateError::QueueFull(error),

@@ -5,7 +5,7 @@
 use sinew_bus::{Bus, ExecuteError, Outgoing, PublishError, RequestError, TaskLog, clock};
 use sinew_model::{
     Assignment, Time, header,
-    limits::{self, EPOCHS, SCHEDULES_TAKEN},
+    limits::{self, EPOCHS, SCHEDULES_STORED, SCHEDULES_TAKEN},
     stream::{AGENT_TASKS, TASK_SCHEDULES},
     task::{AssignmentError, Command, EnqueueReason, Refusal},
 };
@@ -25,10 +25,12 @@ pub enum EnqueueError {
     Publish(#[from] PublishError),
     /// There are nearly as many schedules as their stream holds; one more might push an older one
     /// out. Try again when some have fired.
-    #[error("there are {stored} schedules, and no more than {SCHEDULES_TAKEN} are taken")]
+    #[error("there are {stored} schedules, and no more than {taken} are taken")]
     SchedulesFull {
         /// How many there are.
         stored: u64,
+        /// How many are taken.
+        taken: u64,
     },
     /// The queue could not be read.
     #[error("the queue could not be read")]
@@ -75,9 +77,8 @@ pub(crate) async fn place(
     let (role, band) = (&assignment.role, assignment.priority);
     let subjects = bus.subjects();
     if let Some(at) = not_before.filter(|at| *at > clock::now()) {
-        let stored = bus.stream_state(TASK_SCHEDULES).await?.messages;
-        if stored >= SCHEDULES_TAKEN {
-            return Err(EnqueueError::SchedulesFull { stored });
+        if let Some((stored, taken)) = full(bus).await? {
+            return Err(EnqueueError::SchedulesFull { stored, taken });
         }
         let out = Outgoing::new(TASK_SCHEDULES, subjects.schedule(&assignment.task_id), body)
             .id(id)
@@ -93,6 +94,17 @@ pub(crate) async fn place(
         .header(header::EPOCH, epoch.to_string());
     let accepted = bus.publish(out).await?;
     Ok(Placed { queue_seq: Some(accepted.seq), duplicate: accepted.duplicate })
+}
+
+/// How many schedules there are and are taken, where no further one is. The share is that of the
+/// standard limit, whatever limit the stream was given.
+pub(crate) async fn full(bus: &Bus) -> Result<Option<(u64, u64)>, RequestError> {
+    let state = bus.stream_state(TASK_SCHEDULES).await?;
+    let standard = u64::try_from(SCHEDULES_STORED).unwrap_or(SCHEDULES_TAKEN);
+    let most = state.most.unwrap_or(standard);
+    let part = u128::from(most) * u128::from(SCHEDULES_TAKEN) / u128::from(standard.max(1));
+    let taken = u64::try_from(part).unwrap_or(u64::MAX);
+    Ok((state.messages >= taken).then_some((state.messages, taken)))
 }
 
 /// Puts a task on its queue again, as its next epoch, and records it.

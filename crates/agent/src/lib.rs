@@ -32,8 +32,10 @@ pub mod event;
 pub mod handler;
 mod lookout;
 pub mod program;
+pub mod reclaim;
 pub mod report;
 pub mod runtime;
+pub mod schedule;
 
 pub use advance::{AdvanceError, advance};
 pub use ask::Ask;
@@ -47,6 +49,7 @@ pub use event::{Emission, EmitError};
 pub use handler::{Failure, Handler};
 pub use program::Program;
 pub use runtime::{Runtime, RuntimeError, Settings, Tally};
+pub use schedule::Schedules;
 pub use sinew_bus::{Auth, Bus, Config, ConnectError};
 pub use sinew_model as model;
 pub use tokio_util::sync::CancellationToken;

@@ -5,7 +5,7 @@
 //! `host` is what all attempts share; `begin` turns a delivery into a begun attempt or says
 //! why not; `attempt` runs one; `settle` does what is left to do after an attempt;
 //! `restart` releases what an earlier process of the same instance held; `presence` shows
-//! signs of life; `bands` finds bands of the queue that come into use.
+//! signs of life and looks for another's; `bands` finds bands of the queue that come into use.
 
 mod attempt;
 mod bands;

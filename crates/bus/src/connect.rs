@@ -4,7 +4,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use sinew_model::{OrgId, Root, Subjects, limits::REQUEST_TIMEOUT};
+use sinew_model::{OrgId, Root, Subjects, limits::REQUEST_TIMEOUT, presence::Connection};
 use tokio::sync::watch;
 
 use crate::publish::Committers;
@@ -198,6 +198,15 @@ impl Bus {
     #[must_use]
     pub fn connections(&self) -> watch::Receiver<u64> {
         self.inner.connections.clone()
+    }
+
+    /// The connection as the server counts it; another one after each reconnect, once something
+    /// was [flushed](Self::flush) over it.
+    #[must_use]
+    pub fn connection(&self) -> Option<Connection> {
+        let info = self.inner.client.server_info();
+        let known = info.client_id > 0 && !info.server_id.is_empty();
+        known.then_some(Connection { server: info.server_id, client: info.client_id })
     }
 
     /// The largest message that this server takes, headers included, in bytes.

@@ -11,6 +11,7 @@ pub mod connect;
 pub mod consume;
 pub mod delivery;
 pub mod ensure;
+pub mod presence;
 pub mod publish;
 pub mod read;
 pub mod request;
@@ -20,6 +21,7 @@ pub use connect::{Auth, Bus, Config, ConnectError};
 pub use consume::{ConsumeError, Intake, Slot, Slots};
 pub use delivery::{AckError, AckSubject, Delivery};
 pub use ensure::{EnsureError, Topology, TopologyError, ensure_consumer};
+pub use presence::Ends;
 pub use publish::{
     Accepted, AppendError, CommitService, Outgoing, PublishError, PublishStats, ServeError,
 };

@@ -10,7 +10,10 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use sinew_model::limits::{DEPTH_SUBJECTS, READ_AGAIN, READ_PATIENCE};
+use sinew_model::{
+    Time,
+    limits::{DEPTH_SUBJECTS, READ_AGAIN, READ_PATIENCE},
+};
 
 use crate::{
     clock,
@@ -43,6 +46,9 @@ pub struct StreamState {
     /// Their size.
     #[serde(default)]
     pub bytes: u64,
+    /// How many it may have; `None` for no limit.
+    #[serde(skip)]
+    pub most: Option<u64>,
 }
 
 /// Why the messages of each subject could not be counted.
@@ -98,7 +104,18 @@ struct Reached {
 struct Info {
     state: InfoState,
     #[serde(default)]
+    config: InfoConfig,
+    /// The server's clock at the answer.
+    ts: Option<Time>,
+    #[serde(default)]
     total: usize,
+}
+
+#[derive(Default, Deserialize)]
+struct InfoConfig {
+    /// -1 for no limit.
+    #[serde(default)]
+    max_msgs: i64,
 }
 
 #[derive(Deserialize)]
@@ -200,7 +217,23 @@ impl Bus {
     /// See [`RequestError`].
     pub async fn stream_state(&self, stream: &str) -> Result<StreamState, RequestError> {
         let info: Info = self.api(&format!("STREAM.INFO.{stream}"), &Value::Null).await?;
-        Ok(info.state.state)
+        let most = u64::try_from(info.config.max_msgs).ok().filter(|most| *most > 0);
+        Ok(StreamState { most, ..info.state.state })
+    }
+
+    /// What time it is by the clock of the server that leads `stream`. Where several processes decide
+    /// on a moment, that one clock is worth more than theirs.
+    ///
+    /// # Errors
+    /// See [`RequestError`].
+    pub async fn server_time(&self, stream: &str) -> Result<Time, RequestError> {
+        let call = format!("STREAM.INFO.{stream}");
+        let info: Info = self.api(&call, &Value::Null).await?;
+        info.ts.ok_or_else(|| {
+            let description = "it does not say what time it is".to_owned();
+            let source = ApiError { code: 0, err_code: 0, description };
+            RequestError::Refused { subject: format!("$JS.API.{call}"), source }
+        })
     }
 
     /// How many messages each subject of `filter` has. The filter must be narrow: the server

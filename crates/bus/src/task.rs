@@ -23,6 +23,8 @@ pub struct TaskLog {
     id: TaskId,
     by: Actor,
     task: Task,
+    /// It is no earlier than this, whatever the clock says.
+    floor: Time,
 }
 
 /// Why a command was not carried out.
@@ -97,7 +99,7 @@ impl TaskLog {
     /// reads its log if that turns out wrong.
     #[must_use]
     pub fn unread(bus: &Bus, id: TaskId, by: Actor) -> Self {
-        Self { bus: bus.clone(), id, by, task: Task::default() }
+        Self { bus: bus.clone(), id, by, task: Task::default(), floor: Time::from_micros(0) }
     }
 
     /// Reads the log of a task.
@@ -119,6 +121,14 @@ impl TaskLog {
         let mut log = Self::unread(bus, id, by);
         log.task = bus.glimpse(&log.id).await?.task;
         Ok(log)
+    }
+
+    /// What is decided from now on is no earlier than `at`, which the server's clock has seen. A
+    /// process whose own clock is behind would else not begin what the server says is due.
+    #[must_use]
+    pub const fn not_before(mut self, at: Time) -> Self {
+        self.floor = at;
+        self
     }
 
     /// The task.
@@ -157,7 +167,7 @@ impl TaskLog {
         let mut fresh = false;
         let mut lost = None;
         for round in 0..APPEND_ROUNDS {
-            let at = clock::now();
+            let at = clock::now().max(self.floor);
             let change = match self.task.decide(command, at) {
                 Ok(change) => change,
                 // What is known here may be old; the log may see it otherwise.
@@ -208,7 +218,7 @@ impl TaskLog {
     /// Takes over what was just stored, without reading it back.
     fn stored(&mut self, seq: u64, token: String, entry: Entry) -> Done {
         let expected = Some(self.task.last_seq);
-        let stored = Stored { seq, expected, token: Some(token), entry };
+        let stored = Stored { seq, expected, token: Some(token), time: None, entry };
         if let Err(void) = self.task.apply(&self.id, &stored) {
             // What `decide` allows is never void; the laws of the model are tested for that.
             tracing::error!(task = %self.id, seq, %void, "an own entry is void");

@@ -61,6 +61,9 @@ pub(crate) enum Command {
     /// Delegate tasks, and see what becomes of them
     #[command(subcommand)]
     Task(cmd::task::Command),
+    /// Make tasks recur, and see how they do
+    #[command(subcommand)]
+    Schedule(cmd::schedule::Command),
     /// Read what was sent to a role
     #[command(subcommand)]
     Inbox(cmd::inbox::Command),

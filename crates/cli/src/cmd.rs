@@ -7,6 +7,7 @@ pub(crate) mod doctor;
 pub(crate) mod events;
 pub(crate) mod inbox;
 pub(crate) mod reference;
+pub(crate) mod schedule;
 pub(crate) mod schema;
 pub(crate) mod task;
 pub(crate) mod topology;
@@ -31,6 +32,7 @@ pub(crate) async fn run(cli: Cli, out: Out) -> anyhow::Result<Code> {
         Command::Up(args) => up::run(args, &global, out).await,
         Command::Agent(command) => agent::run(command, &global, out).await,
         Command::Task(command) => task::run(command, &global, out).await,
+        Command::Schedule(command) => schedule::run(command, &global, out).await,
         Command::Inbox(command) => inbox::run(command, &global, out).await,
         Command::Events(command) => events::run(command, &global, out).await,
         Command::Topology(command) => topology::run(command, &global, out).await,

@@ -3,12 +3,12 @@
 use std::process::ExitCode;
 
 use serde_json::json;
-use sinew_agent::{DelegateError, EmitError, FollowError, RuntimeError};
+use sinew_agent::{DelegateError, EmitError, FollowError, RuntimeError, schedule};
 use sinew_bus::{
     ConnectError, EnsureError, ExecuteError, HistoryError, PublishError, RequestError, ScanError,
     TopologyError,
 };
-use sinew_model::task::Refusal;
+use sinew_model::{schedule::ScheduleRefusal, task::Refusal};
 use sinew_server::{
     context::ContextError,
     engine::{FindError, StartError},
@@ -145,6 +145,7 @@ fn known(cause: &(dyn std::error::Error + 'static)) -> Option<(Code, Option<Stri
     }
     let (code, hint) = None
         .or_else(|| cause.downcast_ref().map(of_delegate))
+        .or_else(|| cause.downcast_ref().map(of_schedule))
         .or_else(|| cause.downcast_ref().map(of_follow))
         .or_else(|| cause.downcast_ref().map(of_execute))
         .or_else(|| cause.downcast_ref().map(of_emit))
@@ -196,6 +197,33 @@ fn of_delegate(error: &DelegateError) -> Verdict {
         DelegateError::TooDeep { .. } => (Code::Refused, None),
         DelegateError::Unreadable(_) => (Code::Unreachable, IS_IT_UP),
         _ => (Code::Internal, None),
+    }
+}
+
+fn of_schedule(error: &schedule::Error) -> Verdict {
+    match error {
+        schedule::Error::Refused(ScheduleRefusal::NotThere) => {
+            (Code::NotFound, Some("`sinew schedule list` shows them"))
+        }
+        schedule::Error::Refused(ScheduleRefusal::Exists) => {
+            (Code::Refused, Some("remove it first, or take another name"))
+        }
+        schedule::Error::Refused(_) | schedule::Error::TooMany => (Code::Refused, None),
+        schedule::Error::SchedulesFull { .. } => {
+            (Code::Refused, Some("nothing was added; try again when some have begun"))
+        }
+        schedule::Error::Invalid(_) => (Code::Usage, None),
+        schedule::Error::Delegate { .. } => {
+            (Code::Unknown, Some("it has fired; its task is delegated as soon as it can be"))
+        }
+        schedule::Error::Publish(source) => of_publish(source),
+        schedule::Error::Read(source) => of_request(source),
+        schedule::Error::List(_) | schedule::Error::Task(_) | schedule::Error::Crowded => {
+            (Code::Unreachable, IS_IT_UP)
+        }
+        schedule::Error::Unreadable { .. } | schedule::Error::Unencodable(_) | _ => {
+            (Code::Internal, None)
+        }
     }
 }
 

@@ -7,7 +7,10 @@ use std::{borrow::Cow, fmt, str::FromStr};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use crate::limits::{ID_BYTES, NAME_BYTES, head};
+use crate::{
+    limits::{ID_BYTES, NAME_BYTES, SCHEDULE_NAME_BYTES, head},
+    time::Time,
+};
 
 /// A name that Sinew does not accept, and why.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
@@ -152,6 +155,12 @@ name!(
     "^[A-Za-z0-9][A-Za-z0-9_-]*$"
 );
 name!(
+    /// A recurring task. Lower case; short, since its firings' ids begin with it.
+    ScheduleName,
+    Rule { kind: "a schedule's name", longest: SCHEDULE_NAME_BYTES, lower: true, reserved: &[] },
+    "^[a-z0-9][a-z0-9_-]*$"
+);
+name!(
     /// One running place of a role, by a name that outlives a restart (`cto-0`).
     InstanceId,
     Rule { kind: "an instance name", longest: ID_BYTES, lower: false, reserved: &[] },
@@ -181,6 +190,17 @@ impl TaskId {
         hash.update([0]);
         hash.update(key.as_bytes());
         Self(format!("t{}", hex(&hash.finalize(), 12)))
+    }
+
+    /// The id of the task that a recurring one makes when it fires: the same whoever carries the
+    /// firing out and however often, so that a doubled firing is one task. `nightly` at
+    /// 2026-05-10T02:00:00Z is `nightly-20260510T020000Z`.
+    #[must_use]
+    pub fn of_firing(name: &ScheduleName, moment: Time) -> Self {
+        let moment = moment.to_string();
+        let fits = ID_BYTES - SCHEDULE_NAME_BYTES - 1;
+        let stamp: String = moment.chars().filter(char::is_ascii_alphanumeric).take(fits).collect();
+        Self(format!("{name}-{stamp}"))
     }
 
     /// The id under which a message that is no task is kept: the same for every delivery of it.

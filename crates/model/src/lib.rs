@@ -5,7 +5,7 @@
 //! checked against by programs in other languages.
 //!
 //! Read it in this order: [`id`] and [`subject`] name things; [`task`] is what
-//! everything else serves; [`mail`], [`event`] and [`presence`] are the other envelopes;
+//! everything else serves; [`schedule`] is how it recurs; [`mail`], [`event`] and [`presence`] are the other envelopes;
 //! [`stream`] is where all of it is stored; [`limits`] bounds all of it;
 //! [`schema`] tells it to other languages.
 
@@ -16,13 +16,15 @@ pub mod limits;
 pub mod mail;
 pub mod presence;
 pub mod retry;
+pub mod schedule;
 pub mod schema;
 pub mod stream;
 pub mod subject;
 pub mod task;
 pub mod time;
 
-pub use id::{IdError, InstanceId, MeetingId, OrgId, Role, Root, TaskId};
+pub use id::{IdError, InstanceId, MeetingId, OrgId, Role, Root, ScheduleName, TaskId};
+pub use schedule::Schedule;
 pub use subject::{Address, Band, Subject, Subjects};
 pub use task::{Assignment, Entry, Transition};
 pub use time::Time;

@@ -185,6 +185,42 @@ pub const SCHEDULE_BYTES: usize = MESSAGE_BYTES - 4_096;
 /// crash the server may hand over once more what fired within this time; epochs tell it apart.
 pub const FIRED_KEPT: Duration = Duration::from_secs(3600);
 
+// --- Recurring tasks -------------------------------------------------------------------------------
+
+/// Longest name of a recurring task, in bytes: with the moment of a firing behind it, it is the id of
+/// a task, which has at most [`ID_BYTES`].
+pub const SCHEDULE_NAME_BYTES: usize = 40;
+
+/// Recurring tasks that an org may have. Each is looked at every [`SCHEDULES_EVERY`].
+pub const SCHEDULES_RECURRING: usize = 1_000;
+
+/// Shortest time between two firings: the id of a task names its second.
+pub const SCHEDULE_SHORTEST: Duration = Duration::from_secs(1);
+
+/// Longest time between two firings of an interval, about ten years; more is a slip of the pen.
+pub const SCHEDULE_LONGEST: Duration = Duration::from_secs(3_660 * 24 * 3_600);
+
+/// Longest cron expression, in bytes.
+pub const CRON_BYTES: usize = 256;
+
+/// Longest name of a time zone, in bytes; the longest real one has 32.
+pub const ZONE_BYTES: usize = 64;
+
+/// Entries that are kept of each recurring task. A firing writes two, so fifty firings can be seen.
+pub const SCHEDULE_HISTORY: i64 = 100;
+
+/// Time between two looks at all recurring tasks, for what a crash left undone.
+pub const SCHEDULES_EVERY: Duration = Duration::from_secs(30);
+
+/// Firings that one controller carries out at once.
+pub const FIRINGS_AT_ONCE: usize = 16;
+
+/// Firings that may be with controllers without an ack: one for each recurring task.
+pub const FIRINGS_PENDING: i64 = 1_000;
+
+/// How long a firing waits for its controller before another one gets it.
+pub const FIRING_WAIT: Duration = Duration::from_secs(60);
+
 /// How long a message stays in an inbox that nobody reads.
 pub const MAIL_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -283,6 +319,31 @@ pub const HEARTBEAT_SILENCE: Duration = Duration::from_secs(5);
 
 /// Grace after an instance seemed gone, which a sign of life cancels.
 pub const ORPHAN_GRACE: Duration = Duration::from_secs(1);
+
+/// Time between two canaries of a controller, by which it knows that it hears.
+pub const CANARY_EVERY: Duration = HEARTBEAT_EVERY;
+
+/// Time on its way after which a canary proves nothing: heartbeats may be as late.
+pub const CANARY_LATE: Duration = Duration::from_secs(1);
+
+/// Time without a canary after which heartbeats may have been lost, so that every silence is
+/// counted anew: less than [`HEARTBEAT_SILENCE`] leaves of a silence that it began within.
+pub const CANARY_GAP: Duration = Duration::from_millis(2_500);
+
+/// Rounds in which the open deliveries of a role are looked at after one of its instances went
+/// silent, one each [`ORPHAN_GRACE`]. A process that is stopped, and not dead, keeps its pulls open
+/// and is handed what nobody has begun, for as long as [`PULL_EXPIRES`].
+pub const ORPHAN_ROUNDS: u32 = 35;
+
+/// Roles whose dead instances one controller takes care of at the same moment.
+pub const ORPHANS_AT_ONCE: usize = 8;
+
+/// Ends of connections that wait for a controller to take note; what is one too many is told by
+/// silence.
+pub const ORPHAN_ENDS: usize = 1_024;
+
+/// How long the holder of a task is listened for before it is taken over: three heartbeats.
+pub const HOLDER_LISTEN: Duration = Duration::from_secs(3);
 
 /// Time that an entry of the log must have been the newest of its task before the sweep doubts
 /// that somebody still moves it.

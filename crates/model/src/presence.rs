@@ -1,4 +1,7 @@
-//! Signs of life: which instance of a role is there, and what it holds.
+//! Signs of life: which instance of a role is there, and what it holds. [`orphan`] judges from them
+//! who is gone.
+
+pub mod orphan;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -29,9 +32,37 @@ pub struct Heartbeat {
     /// Whether it is on its way out: it takes no new work.
     #[serde(default)]
     pub leaving: bool,
+    /// The connection that it was sent on, so that the server's word about the end of that
+    /// connection can be understood.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection: Option<Connection>,
     /// Fields that this version does not know; they are kept.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
+}
+
+impl Heartbeat {
+    /// Whether it is of somebody who takes tasks. A controller only hears itself by it.
+    #[must_use]
+    pub const fn is_of_agent(&self) -> bool {
+        self.concurrency > 0
+    }
+
+    /// Whether its sender works on this attempt of the task.
+    #[must_use]
+    pub fn names(&self, task: &TaskId, attempt: u32) -> bool {
+        self.holds.iter().any(|held| held.task_id == *task && held.attempt == attempt)
+    }
+}
+
+/// A connection as its server counts it: no two of a cluster are the same, and nobody chooses it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Connection {
+    /// The id of the server.
+    pub server: String,
+    /// The number of the connection there.
+    pub client: u64,
 }
 
 /// One attempt that an instance works on.

@@ -13,6 +13,7 @@ use crate::{
     event::Event,
     mail::Mail,
     presence::Heartbeat,
+    schedule::Schedule,
     task::{Assignment, Entry},
 };
 
@@ -25,6 +26,7 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
         ("event", schema_for!(Event)),
         ("heartbeat", schema_for!(Heartbeat)),
         ("mail", schema_for!(Mail)),
+        ("schedule", schema_for!(Schedule)),
     ]
 }
 

@@ -13,9 +13,9 @@ pub use overlay::{ConsumerOverlay, Overlay, OverlayError, Span, StreamOverlay};
 use crate::{
     id::Role,
     limits::{
-        ACK_PENDING, ACK_WAIT, DEDUP_WINDOW, ENDS_ACK_WAIT, ENDS_PENDING, EVENTS_KEPT, MAIL_KEPT,
-        MAIL_STORED, MESSAGE_BYTES, PRESENCE_KEPT, PRESENCE_STORED, PULLS_WAITING, SCHEDULE_BYTES,
-        SCHEDULES_STORED, TASKS_QUEUED,
+        ACK_PENDING, ACK_WAIT, DEDUP_WINDOW, ENDS_ACK_WAIT, ENDS_PENDING, EVENTS_KEPT, FIRING_WAIT,
+        FIRINGS_PENDING, MAIL_KEPT, MAIL_STORED, MESSAGE_BYTES, PRESENCE_KEPT, PRESENCE_STORED,
+        PULLS_WAITING, SCHEDULE_BYTES, SCHEDULE_HISTORY, SCHEDULES_STORED, TASKS_QUEUED,
     },
     subject::{Band, Subjects},
     task::Transition,
@@ -31,6 +31,8 @@ pub const AGENT_PRESENCE: &str = "AGENT_PRESENCE";
 pub const TASK_LOG: &str = "TASK_LOG";
 /// Assignments that are put on their queue later.
 pub const TASK_SCHEDULES: &str = "TASK_SCHEDULES";
+/// Recurring tasks, and what happened to each.
+pub const TASK_RECURRING: &str = "TASK_RECURRING";
 /// Significant actions of agents.
 pub const ORG_EVENTS: &str = "ORG_EVENTS";
 /// What meetings said and decided.
@@ -57,6 +59,9 @@ pub struct StreamSpec {
     pub discard: Discard,
     /// Most messages; -1 for no limit.
     pub max_msgs: i64,
+    /// Most messages of one subject, beyond which its oldest go; `None` for no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_msgs_per_subject: Option<i64>,
     /// Most bytes; -1 for no limit.
     pub max_bytes: i64,
     /// How old a message may grow; zero for no limit.
@@ -249,6 +254,7 @@ impl Catalogue {
             schedules(subjects),
             tasks(subjects),
             log(subjects),
+            recurring(subjects),
             mail(subjects),
             presence(subjects),
             events(subjects),
@@ -301,6 +307,25 @@ impl Catalogue {
     }
 }
 
+/// The name of the consumer of firings.
+pub const FIRINGS: &str = "recurring";
+
+/// The consumer through which the controllers take the firings of recurring tasks, on
+/// [`TASK_SCHEDULES`].
+#[must_use]
+pub fn firings_consumer(subjects: &Subjects) -> ConsumerSpec {
+    ConsumerSpec {
+        name: FIRINGS.to_owned(),
+        filter: Filter::One { filter_subject: subjects.all_fired().into() },
+        ack_policy: AckPolicy::Explicit,
+        deliver_policy: DeliverPolicy::All,
+        ack_wait: FIRING_WAIT,
+        max_deliver: -1,
+        max_ack_pending: FIRINGS_PENDING,
+        max_waiting: PULLS_WAITING,
+    }
+}
+
 /// What follows the role in the name of its consumer. Each ends in another word, so the end of a
 /// name tells the band and the rest is the role, whatever the role is called.
 const fn consumer_suffix(band: Band) -> &'static str {
@@ -337,6 +362,7 @@ fn kept(name: &'static str, description: &'static str, subjects: Vec<String>) ->
         // Nothing is dropped without a word where no reason is given for it.
         discard: Discard::New,
         max_msgs: -1,
+        max_msgs_per_subject: None,
         max_bytes: -1,
         max_age: Duration::ZERO,
         max_msg_size: bytes(MESSAGE_BYTES),
@@ -423,6 +449,16 @@ fn schedules(subjects: &Subjects) -> StreamSpec {
         allow_msg_ttl: true,
         allow_msg_schedules: true,
         ..kept(TASK_SCHEDULES, "Assignments that are put on their queue later", own)
+    }
+}
+
+fn recurring(subjects: &Subjects) -> StreamSpec {
+    let own = vec![subjects.all_recurring().into()];
+    StreamSpec {
+        max_msgs_per_subject: Some(SCHEDULE_HISTORY),
+        // Whoever decides must see what the leader sees.
+        allow_direct: false,
+        ..kept(TASK_RECURRING, "Recurring tasks, and what happened to each", own)
     }
 }
 

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    id::{MeetingId, OrgId, Role, Root, TaskId},
+    id::{MeetingId, OrgId, Role, Root, ScheduleName, TaskId},
     task::Transition,
 };
 
@@ -150,6 +150,12 @@ pub enum Address {
     Schedule(TaskId),
     /// A fired schedule on its way to a role's queue.
     Due(Role, Band),
+    /// What there is to know about a recurring task.
+    Recurring(ScheduleName),
+    /// The schedule of a recurring task's next firing.
+    Trigger(ScheduleName),
+    /// A recurring task's firing, for whoever carries it out.
+    Fired(ScheduleName),
 }
 
 impl Subjects {
@@ -297,6 +303,38 @@ impl Subjects {
         self.under(format_args!("due.{role}.tasks{}", band.suffix()))
     }
 
+    /// `genbrain.recurring.{name}`: a recurring task, with all that happened to it.
+    #[must_use]
+    pub fn recurring(&self, name: &ScheduleName) -> Subject {
+        self.under(format_args!("recurring.{name}"))
+    }
+
+    /// `genbrain.recurring.*`: all recurring tasks of the org.
+    #[must_use]
+    pub fn all_recurring(&self) -> Subject {
+        self.under(format_args!("recurring.*"))
+    }
+
+    /// `genbrain.schedules._{name}`: where a recurring task's next firing waits. No id of a task
+    /// begins with an underscore, so it is nobody's schedule.
+    #[must_use]
+    pub fn trigger(&self, name: &ScheduleName) -> Subject {
+        self.under(format_args!("schedules._{name}"))
+    }
+
+    /// `genbrain.due._recurring.fired.{name}`: a firing. No role begins with an underscore, so the
+    /// queue does not take it over.
+    #[must_use]
+    pub fn fired(&self, name: &ScheduleName) -> Subject {
+        self.under(format_args!("due._recurring.fired.{name}"))
+    }
+
+    /// `genbrain.due._recurring.fired.*`: all firings.
+    #[must_use]
+    pub fn all_fired(&self) -> Subject {
+        self.under(format_args!("due._recurring.fired.*"))
+    }
+
     /// `genbrain.commit.{stream}`: where a committer takes publishes of other processes.
     #[must_use]
     pub fn commit(&self, stream: &str) -> Subject {
@@ -322,7 +360,12 @@ impl Subjects {
             ["org", org, rest @ ..] => parse_org(org.parse().ok()?, rest),
             ["meetings", id, "messages"] => Some(Address::MeetingMessages(id.parse().ok()?)),
             ["meetings", id, "decisions"] => Some(Address::MeetingDecisions(id.parse().ok()?)),
-            ["schedules", task] => Some(Address::Schedule(task.parse().ok()?)),
+            ["schedules", token] => match token.strip_prefix('_') {
+                Some(name) => Some(Address::Trigger(name.parse().ok()?)),
+                None => Some(Address::Schedule(token.parse().ok()?)),
+            },
+            ["recurring", name] => Some(Address::Recurring(name.parse().ok()?)),
+            ["due", "_recurring", "fired", name] => Some(Address::Fired(name.parse().ok()?)),
             ["due", role, rest @ ..] => Some(Address::Due(role.parse().ok()?, parse_band(rest)?)),
             _ => None,
         }

@@ -173,6 +173,15 @@ impl Context {
         config.root = self.root.clone();
         config
     }
+
+    /// How to connect as the account that sees the server itself.
+    #[must_use]
+    pub fn system_config(&self) -> sinew_bus::Config {
+        let mut config = self.bus_config();
+        config.auth = self.system.auth();
+        "sinew system".clone_into(&mut config.name);
+        config
+    }
 }
 
 #[cfg(test)]

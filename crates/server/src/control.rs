@@ -1,15 +1,15 @@
 //! What keeps an org's tasks moving when no worker does. Each controller may run twice at once:
 //! it decides by compare-and-set on the task.
 //!
-//! [`presence`] knows which instances show signs of life; [`wake`] moves tasks on when what they wait
-//! for has ended; [`ends`] sees to what an end leaves to be done; [`parked`] hears which messages the
-//! server has given up; [`sweep`] finds tasks that nothing can move any more.
+//! [`presence`] knows which instances show signs of life; [`orphan`] takes back what a dead one
+//! held; [`schedule`] turns the firings of recurring tasks into tasks; [`wake`] moves tasks on when
+//! what they wait for has ended; [`ends`] sees to what an end leaves to be done; [`parked`] hears
+//! which messages the server has given up; [`sweep`] finds tasks that nothing can move any more.
 
 pub mod ends;
+pub mod orphan;
 pub mod parked;
 pub mod presence;
+pub mod schedule;
 pub mod sweep;
 pub mod wake;
-
-/// The role under which controllers write.
-const CONTROLLERS: &str = "sinew";

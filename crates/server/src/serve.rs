@@ -1,6 +1,6 @@
 //! Everything that runs beside the agents of one org, as one service: it keeps the view of the
-//! tasks up with their log, listens for signs of life, moves waiting tasks on, sees to ends, sweeps,
-//! and commits for other processes.
+//! tasks up with their log, listens for signs of life, takes back what dead agents held, moves
+//! waiting tasks on, sees to ends, sweeps, and commits for other processes.
 //! It may run twice for one org: each part decides by compare-and-set.
 
 use std::path::PathBuf;
@@ -13,8 +13,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::control::{
     ends::Ends,
+    orphan::Orphans,
     parked::Parked,
     presence::Presence,
+    schedule::{Recurring, RecurringError},
     sweep::{Pace, Sweep},
     wake::Wake,
 };
@@ -32,13 +34,16 @@ pub struct Settings {
     pub views: PathBuf,
     /// How often the sweep looks, and how soon it doubts.
     pub pace: Pace,
+    /// The login of the system account, by which the server tells at once of connections that end;
+    /// without it, a dead agent is noticed by its silence.
+    pub system: Option<sinew_bus::Config>,
 }
 
 impl Settings {
-    /// The standard pace.
+    /// The standard pace, without the system account.
     #[must_use]
     pub fn new(topology: Topology, views: impl Into<PathBuf>) -> Self {
-        Self { topology, views: views.into(), pace: Pace::default() }
+        Self { topology, views: views.into(), pace: Pace::default(), system: None }
     }
 }
 
@@ -55,6 +60,9 @@ pub enum ServeError {
     /// The committer can't listen.
     #[error("the committer can't listen")]
     Commit(#[from] sinew_bus::ServeError),
+    /// The firings of recurring tasks can't be taken.
+    #[error("the firings of recurring tasks can't be taken")]
+    Recurring(#[from] RecurringError),
     /// A name that the service uses is not acceptable.
     #[error("the controllers have no name")]
     Name(#[from] IdError),
@@ -87,45 +95,58 @@ pub async fn serve(
     let wake = Wake::new(bus.clone(), projection.store().clone())?;
     let ends = Ends::new(bus.clone(), &settings.topology)?;
     let parked = Parked::new(bus.clone(), presence.clone())?;
+    let orphans = Orphans::new(bus.clone(), settings.system)?;
+    let recurring = Recurring::bind(&bus).await?;
 
-    // One part that fails takes the others with it.
-    let stop = shutdown.child_token();
-    let mut parts: JoinSet<Result<(), ServeError>> = JoinSet::new();
-    let (listening, token) = (bus.clone(), stop.clone());
-    parts.spawn(async move {
-        presence.listen(listening, token).await;
-        Ok(())
-    });
-    let token = stop.clone();
-    parts.spawn(async move {
-        committer.run(token).await;
-        Ok(())
-    });
-    let token = stop.clone();
-    parts.spawn(async move {
-        sweep.run(token).await;
-        Ok(())
-    });
-    let token = stop.clone();
-    parts.spawn(async move {
-        wake.run(token).await;
-        Ok(())
-    });
-    let token = stop.clone();
-    parts.spawn(async move { Ok(ends.run(token).await?) });
-    let token = stop.clone();
-    parts.spawn(async move {
-        parked.run(token).await;
-        Ok(())
-    });
-    let token = stop.clone();
-    parts.spawn(async move { Ok(projection.follow(&bus, token).await?) });
+    let mut parts = Parts { running: JoinSet::new(), stop: shutdown.child_token() };
+    let listening = bus.clone();
+    parts.add(|stop| presence.listen(listening, stop));
+    parts.add(|stop| committer.run(stop));
+    parts.add(|stop| sweep.run(stop));
+    parts.add(|stop| wake.run(stop));
+    parts.add(|stop| parked.run(stop));
+    parts.add(|stop| recurring.run(stop));
+    parts.add(|stop| orphans.run(stop));
+    parts.add_fallible(|stop| async move { Ok(ends.run(stop).await?) });
+    parts.add_fallible(|stop| async move { Ok(projection.follow(&bus, stop).await?) });
+    parts.run().await
+}
 
-    let mut outcome = Ok(());
-    while let Some(ended) = parts.join_next().await {
-        stop.cancel();
-        let ended = ended.unwrap_or_else(|error| Err(error.into()));
-        outcome = outcome.and(ended);
+/// The parts of the service. One that fails takes the others with it.
+struct Parts {
+    running: JoinSet<Result<(), ServeError>>,
+    stop: CancellationToken,
+}
+
+impl Parts {
+    /// Starts a part that gets over whatever happens.
+    fn add<F>(&mut self, part: impl FnOnce(CancellationToken) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let part = part(self.stop.clone());
+        self.running.spawn(async move {
+            part.await;
+            Ok(())
+        });
     }
-    outcome
+
+    /// Starts a part that may fail.
+    fn add_fallible<F>(&mut self, part: impl FnOnce(CancellationToken) -> F)
+    where
+        F: Future<Output = Result<(), ServeError>> + Send + 'static,
+    {
+        self.running.spawn(part(self.stop.clone()));
+    }
+
+    /// Waits until all of them have ended, and gives the first failure.
+    async fn run(mut self) -> Result<(), ServeError> {
+        let mut outcome = Ok(());
+        while let Some(ended) = self.running.join_next().await {
+            self.stop.cancel();
+            let ended = ended.unwrap_or_else(|error| Err(error.into()));
+            outcome = outcome.and(ended);
+        }
+        outcome
+    }
 }

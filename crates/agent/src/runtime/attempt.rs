@@ -54,7 +54,11 @@ pub(crate) async fn work<H: Handler>(host: Arc<Host>, handler: Arc<H>, mut deliv
             host.count(|counts| &counts.dropped);
             Letting::Ack
         }
-        Begin::Own => {
+        // Nothing is sent: an answer acts on the message, and the message is the holder's. This
+        // delivery began its ack wait anew; the holder's next in-progress does so again, and its
+        // ack ends it, under whatever delivery they were given, since the server goes by the
+        // message's sequence.
+        Begin::Own | Begin::Held => {
             host.count(|counts| &counts.dropped);
             Letting::HandOver
         }
@@ -181,7 +185,9 @@ impl Running<'_> {
                     lookout = self.listen().await;
                     listen.as_mut().reset(clock::instant() + renew_every);
                 }
-                () = news(lookout.as_mut()) => self.check().await,
+                () = news(lookout.as_mut()) => {
+                    let _is_known = self.check().await;
+                }
                 () = reportable(&mut self.progress, self.next_report) => self.report().await,
             }
         };
@@ -200,26 +206,29 @@ impl Running<'_> {
             self.host.bus.subjects().log(log.id())
         };
         let hints = self.host.bus.watch_subject(filter.as_str()).await.ok();
-        self.check().await;
+        let _is_known = self.check().await;
         hints.map(|hints| Lookout::new(hints, self.host.renew_every()))
     }
 
     /// Prolongs the lease, if the log still names this attempt.
     async fn renew(&mut self) {
-        self.check().await;
-        if self.ours
+        // Where the log can't be read, it may have named somebody else while this process stood
+        // still.
+        if self.check().await
+            && self.ours
             && let Err(error) = self.delivery.in_progress().await
         {
             tracing::warn!(seq = self.delivery.queue_seq(), %error, "a lease was not renewed");
         }
     }
 
-    /// Looks whether the log still names this attempt; if not, the handler is told to stop.
-    async fn check(&mut self) {
+    /// Looks whether the log still names this attempt; if not, the handler is told to stop. Says
+    /// whether the log could be read.
+    async fn check(&mut self) -> bool {
         let mut log = self.log.lock().await;
         if let Err(error) = log.refresh().await {
             tracing::debug!(task = %log.id(), %error, "the task's log can't be read now");
-            return;
+            return false;
         }
         // Also where nothing is new: the handler's own calls read the same log, and may have been
         // the first to see that the task is lost.
@@ -229,6 +238,7 @@ impl Running<'_> {
             self.ours = false;
             self.tell_to_stop();
         }
+        true
     }
 
     /// Writes the newest progress down and tells the delegator.

@@ -9,7 +9,7 @@ use sinew_model::{
     task::{Change, Command, DeadCause, End, EnqueueReason, Refusal, ReleaseReason, Start, State},
 };
 
-use super::host::Host;
+use super::{host::Host, presence};
 
 /// What is to be done with a delivery.
 pub(crate) enum Begin {
@@ -23,6 +23,8 @@ pub(crate) enum Begin {
     Drop(String),
     /// This process works under it already: leave it to that.
     Own,
+    /// Another process does: leave it to that.
+    Held,
     /// The next attempt may begin later.
     Later(TaskLog, Time),
     /// Something that is not the task's fault stood in the way: try again.
@@ -82,7 +84,8 @@ async fn start(
 ) -> Result<Begin, ExecuteError> {
     let id = assignment.task_id.clone();
     // A glimpse that is behind is found out by the append that follows.
-    let mut log = TaskLog::glimpse(&host.bus, id, host.by.clone()).await?;
+    let log = TaskLog::glimpse(&host.bus, id, host.by.clone()).await?;
+    let mut log = log.not_before(delivery.stored());
     let queue_seq = Some(delivery.queue_seq());
     if log.state().is_some_and(|state| !is_of(state, &assignment)) {
         return bury_alien(host, delivery).await;
@@ -97,16 +100,26 @@ async fn start(
             Err(error) => return Err(error),
         }
     }
-    let command = Command::Start {
-        epoch,
-        queue_seq: delivery.queue_seq(),
-        instance: host.instance.clone(),
-        incarnation: host.incarnation.clone(),
-        ack: Some(delivery.ack_subject().to_string()),
-    };
+    let mut over = None;
     for _ in 0..START_STEPS {
+        let command = Command::Start {
+            epoch,
+            queue_seq: delivery.queue_seq(),
+            instance: host.instance.clone(),
+            incarnation: host.incarnation.clone(),
+            ack: Some(delivery.ack_subject().to_string()),
+            over,
+        };
         match log.execute(&command).await {
             Ok(done) => return Ok(begun(log, done.seq, done.entry.change)),
+            // The server hands over again what somebody works on where the lease was not renewed
+            // in time, or where the consumer was deleted and made again.
+            Err(ExecuteError::Refused(Refusal::Held(holder))) => {
+                if presence::holds(host, log.id(), &holder).await {
+                    return Ok(Begin::Held);
+                }
+                over = Some(holder.attempt);
+            }
             Err(ExecuteError::Refused(refusal)) => {
                 match heal(host, &mut log, &refusal, (epoch, delivery.queue_seq())).await? {
                     Healed::Retry => {}

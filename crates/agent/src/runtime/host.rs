@@ -135,6 +135,7 @@ impl Host {
             concurrency: self.settings.concurrency,
             holds,
             leaving,
+            connection: self.bus.connection(),
             extra: serde_json::Map::new(),
         }
     }

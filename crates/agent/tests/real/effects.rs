@@ -136,6 +136,7 @@ async fn an_effect_that_was_recorded_and_not_carried_out_is_carried_out_after_th
         instance: "by-hand".parse().unwrap(),
         incarnation: "one".to_owned(),
         ack: None,
+        over: None,
     };
     log.execute(&start).await.unwrap();
     let child: Assignment = serde_json::from_value(json!({

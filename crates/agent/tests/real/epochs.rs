@@ -238,6 +238,7 @@ async fn start_by_hand(backbone: &Backbone, id: &TaskId) -> sinew_bus::TaskLog {
         instance: "by-hand".parse().unwrap(),
         incarnation: "one".to_owned(),
         ack: Some(delivery.ack_subject().to_string()),
+        over: None,
     };
     log.execute(&command).await.unwrap();
     backbone.bus.nak_on_behalf(&delivery.hand_over()).await.unwrap();

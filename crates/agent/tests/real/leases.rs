@@ -227,6 +227,7 @@ async fn a_start_whose_answer_got_lost_does_not_leave_the_task_to_nobody() {
         instance: known.instance,
         incarnation: known.incarnation,
         ack: None,
+        over: None,
     };
     log.execute(&start).await.unwrap();
     gate.open();

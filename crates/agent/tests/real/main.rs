@@ -6,6 +6,7 @@ mod duplicates;
 mod effects;
 mod epochs;
 mod flow;
+mod holder;
 mod input;
 mod kit;
 mod leases;

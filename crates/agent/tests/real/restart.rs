@@ -133,6 +133,7 @@ async fn what_was_taken_and_not_begun_or_ended_and_not_acked_is_handed_out_again
             instance: "cto-1".parse().unwrap(),
             incarnation: "dead".to_owned(),
             ack: None,
+            over: None,
         };
         log.execute(&start).await.unwrap();
         let (attempt, cause) = (1, "by hand".to_owned());

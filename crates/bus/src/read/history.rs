@@ -172,6 +172,7 @@ impl RawMessage {
             seq: self.seq,
             expected: self.guard(guard.as_str()),
             token: self.header(header::MSG_ID).map(str::to_owned),
+            time: Some(self.time),
             entry,
         })
     }

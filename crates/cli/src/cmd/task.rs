@@ -7,7 +7,7 @@ mod print;
 mod show;
 mod watch;
 
-pub(crate) use delegate::ordinal;
+pub(crate) use delegate::{ordinal, read as read_input};
 pub(crate) use print::describe;
 
 use crate::{args::Global, exit::Code, output::Out};

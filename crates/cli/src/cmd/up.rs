@@ -148,7 +148,8 @@ async fn with_engine(
         let bus = Bus::connect(context.bus_config()).await?;
         let topology = prepare(&bus, args.topology.as_deref(), out).await?;
         announce(&context, out)?;
-        let settings = Settings::new(topology, view::path_in(&context.data_dir));
+        let mut settings = Settings::new(topology, view::path_in(&context.data_dir));
+        settings.system = Some(context.system_config());
         tokio::select! {
             served = serve(bus, settings, stop.clone()) => Ok(served?),
             () = watch(&engine, out) => Ok(()),

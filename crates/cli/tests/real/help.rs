@@ -3,7 +3,7 @@
 
 use crate::kit::Place;
 
-const VERBS: [&[&str]; 20] = [
+const VERBS: [&[&str]; 27] = [
     &[],
     &["up"],
     &["agent"],
@@ -20,6 +20,13 @@ const VERBS: [&[&str]; 20] = [
     &["events", "tail"],
     &["topology", "plan"],
     &["topology", "apply"],
+    &["schedule", "add"],
+    &["schedule", "list"],
+    &["schedule", "show"],
+    &["schedule", "pause"],
+    &["schedule", "resume"],
+    &["schedule", "run"],
+    &["schedule", "remove"],
     &["schema"],
     &["doctor"],
     &["demo"],

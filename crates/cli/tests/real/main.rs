@@ -11,5 +11,7 @@ mod agent;
 mod demo;
 mod help;
 mod kit;
+mod orphan;
+mod schedule;
 mod task;
 mod up;

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     header,
-    id::{OrgId, Role, Root, TaskId},
+    id::{OrgId, Role, Root, ScheduleName, TaskId},
     stream,
     subject::{Band, Subject, Subjects},
     task::Transition,
@@ -47,11 +47,12 @@ const HEADERS: [(&str, &str); 8] = [
     (header::TRACEPARENT, "W3C trace context."),
 ];
 
-const PARAMETERS: [(&str, &str); 4] = [
+const PARAMETERS: [(&str, &str); 5] = [
     ("role", "A job that agents fill: lower case letters, digits, - and _."),
     ("orgId", "The organisation: lower case letters, digits, - and _."),
     ("taskId", "The task: letters, digits, - and _; an id is never used again."),
     ("transition", "What happened to the task."),
+    ("scheduleName", "The recurring task: lower case letters, digits, - and _."),
 ];
 
 /// Names that stand for any name; [`address`] makes parameters of them.
@@ -59,6 +60,7 @@ struct Sample {
     subjects: Subjects,
     role: Role,
     task: TaskId,
+    schedule: ScheduleName,
 }
 
 fn sample() -> Option<Sample> {
@@ -67,6 +69,7 @@ fn sample() -> Option<Sample> {
         subjects: Subjects::new(Root::default(), org),
         role: "role".parse().ok()?,
         task: "taskId".parse().ok()?,
+        schedule: "schedulename".parse().ok()?,
     })
 }
 
@@ -79,6 +82,7 @@ fn address(subject: &Subject, channel: &str) -> String {
             "role" => "{role}",
             "orgid" => "{orgId}",
             "taskId" => "{taskId}",
+            "schedulename" => "{scheduleName}",
             other => other,
         })
         .collect();
@@ -98,7 +102,7 @@ fn channels() -> Vec<Channel> {
     all
 }
 
-fn tasks(Sample { subjects, role, task }: &Sample) -> Vec<Channel> {
+fn tasks(Sample { subjects, role, task, schedule }: &Sample) -> Vec<Channel> {
     let queue = |name, band, about| Channel {
         name,
         subject: subjects.tasks(role, band),
@@ -125,6 +129,15 @@ fn tasks(Sample { subjects, role, task }: &Sample) -> Vec<Channel> {
                 header::EPOCH,
             ],
             actions: &["send"],
+        },
+        Channel {
+            name: "recurring",
+            subject: subjects.recurring(schedule),
+            stream: Some(stream::TASK_RECURRING),
+            about: "A recurring task after the last thing that happened to it.",
+            body: "schedule",
+            headers: &[header::MSG_ID, header::EXPECTED_SEQ, header::EXPECTED_SUBJECT],
+            actions: &["receive"],
         },
     ]
 }

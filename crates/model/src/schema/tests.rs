@@ -175,6 +175,17 @@ fn assignments_mail_and_heartbeats_keep_the_contract() {
         "concurrency": 5, "holds": [{ "taskId": "T1", "attempt": 1 }], "leaving": false,
     });
     check::<Heartbeat>("heartbeat", &heartbeat, "instance");
+    let schedule = json!({
+        "definition": {
+            "name": "nightly", "role": "cto", "title": "Count", "overlap": "skip",
+            "priority": "low",
+            "timing": { "kind": "cron", "expression": "0 2 * * *", "timeZone": "Europe/Berlin" },
+        },
+        "orgId": "acme", "delegator": "ceo", "createdAt": "2026-05-10T14:23:01Z",
+        "standing": "active", "next": "2026-05-11T00:00:00Z", "runs": 0, "skipped": 0,
+        "change": "added", "at": "2026-05-10T14:23:01Z", "by": "ceo",
+    });
+    check::<Schedule>("schedule", &schedule, "delegator");
 }
 
 #[test]

@@ -117,7 +117,7 @@ fn an_overlay_sets_what_it_names_and_nothing_else() {
     expect.streams[1].max_msgs = 5000;
     expect.streams[1].discard = Discard::Old;
     expect.streams[1].replicas = Some(5);
-    expect.streams[5].max_age = Duration::from_secs(86_400);
+    expect.streams[6].max_age = Duration::from_secs(86_400);
     expect.consumers.ack_wait = Duration::from_secs(20);
     assert_eq!(it, expect);
 }

@@ -44,7 +44,8 @@ pub struct Assignment {
     pub priority: Band,
     /// When it was delegated, by the delegator's clock.
     pub created_at: Time,
-    /// When it ends in `dead` if it has not ended before; 7 days after `createdAt` if absent.
+    /// When it ends in `dead` if it has not ended before; 7 days after `createdAt`, or after
+    /// `notBefore` where that is later, if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Time>,
     /// The moment before which no attempt begins; at once if absent.
@@ -108,6 +109,14 @@ pub enum AssignmentError {
     /// The worker would judge its own work.
     #[error("the verifier must be another role than the worker's")]
     Verifier,
+    /// It would be given up before it may begin.
+    #[error("it may begin at {begin}, and is given up at {due}")]
+    Deadline {
+        /// When it may begin.
+        begin: Time,
+        /// When it is given up.
+        due: Time,
+    },
     /// The body names another role or org than the subject that it came on.
     #[error("the assignment is for {body}, but it came on the queue of {queue}")]
     Misrouted {
@@ -138,6 +147,13 @@ impl Assignment {
         let bytes = serde_json::to_vec(self)
             .map_err(|fault| AssignmentError::Malformed(fault.to_string()))?;
         self.check(bytes.len())?;
+        // Only where it is written: one that somebody wrote all the same still ends visibly, when
+        // its deadline passes.
+        if let (Some(begin), Some(due)) = (self.not_before, self.deadline)
+            && begin >= due
+        {
+            return Err(AssignmentError::Deadline { begin, due });
+        }
         Ok(bytes)
     }
 
@@ -194,11 +210,12 @@ impl Assignment {
         strip(self) == strip(other)
     }
 
-    /// The moment after which the task is dead.
+    /// The moment after which the task is dead. Time counts from the moment at which it may begin.
     #[must_use]
     pub fn due(&self) -> Time {
         let longest: Duration = DEADLINE;
-        self.deadline.unwrap_or_else(|| self.created_at.plus(longest))
+        let begin = self.not_before.map_or(self.created_at, |begin| begin.max(self.created_at));
+        self.deadline.unwrap_or_else(|| begin.plus(longest))
     }
 
     /// The role that is asked where nobody else answers or judges.

@@ -7,7 +7,8 @@ use serde_json::Value;
 use super::{
     assignment::Assignment,
     entry::{
-        DeadCause, Effect, EnqueueReason, EscalationReason, Question, ReleaseReason, Transition,
+        DeadCause, Effect, EnqueueReason, EscalationReason, Question, ReleaseReason, Start,
+        Transition,
     },
 };
 use crate::{
@@ -37,6 +38,8 @@ pub enum Command {
         incarnation: String,
         /// The delivery's ack subject.
         ack: Option<String>,
+        /// The running attempt that it may take the task from; another one is left alone.
+        over: Option<u32>,
     },
     /// Report how far the attempt is.
     Progress {
@@ -203,6 +206,10 @@ pub enum Refusal {
         /// Its attempt.
         attempt: u32,
     },
+    /// Another process works on the task. Whoever finds that it does so no more names its attempt
+    /// and starts again.
+    #[error("attempt {} runs, of {}", .0.attempt, .0.instance)]
+    Held(Box<Start>),
     /// The attempt is not the one that the log names: the fence is lost.
     #[error("attempt {got} has lost its fence")]
     Fenced {

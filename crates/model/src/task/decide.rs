@@ -109,8 +109,8 @@ impl State {
             return self.work(attempt, work, now);
         }
         match command {
-            Command::Start { epoch, queue_seq, instance, incarnation, ack } => {
-                self.start_check((*epoch, *queue_seq), (instance, incarnation), now)?;
+            Command::Start { epoch, queue_seq, instance, incarnation, ack, over } => {
+                self.start_check((*epoch, *queue_seq), (instance, incarnation), *over, now)?;
                 Ok(Change::Started(Start {
                     attempt: self.attempts.saturating_add(1),
                     epoch: *epoch,
@@ -316,6 +316,7 @@ impl State {
         &self,
         (epoch, queue_seq): (u32, u64),
         (instance, incarnation): (&InstanceId, &str),
+        over: Option<u32>,
         now: Time,
     ) -> Result<(), Refusal> {
         if epoch < self.epoch {
@@ -341,11 +342,14 @@ impl State {
         if let Some(current) = self.queue_seq().filter(|current| *current != queue_seq) {
             return Err(Refusal::OtherMessage { got: queue_seq, current });
         }
-        if let Some(start) = self.running()
-            && &start.instance == instance
-            && start.incarnation == incarnation
-        {
-            return Err(Refusal::Own { attempt: start.attempt });
+        if let Some(start) = self.running() {
+            if &start.instance == instance && start.incarnation == incarnation {
+                return Err(Refusal::Own { attempt: start.attempt });
+            }
+            // Before all doubts about another attempt: none is to begin while this one goes on.
+            if over != Some(start.attempt) {
+                return Err(Refusal::Held(Box::new(start.clone())));
+            }
         }
         if now >= self.due {
             return Err(Refusal::Doomed(DeadCause::DeadlinePassed));

@@ -27,8 +27,19 @@ pub struct Stored {
     pub expected: Option<u64>,
     /// The word that only its writer knows, by which it recognises its own entry.
     pub token: Option<String>,
+    /// When the server stored it; `None` where that is not known, as right after an own append.
+    pub time: Option<Time>,
     /// What it says.
     pub entry: Entry,
+}
+
+impl Stored {
+    /// When it happened: by the server's clock where that is known, since one clock for all
+    /// writers is worth more than theirs, which may be set wrong.
+    #[must_use]
+    pub fn at(&self) -> Time {
+        self.time.unwrap_or(self.entry.at)
+    }
 }
 
 /// Everything that the log says about one task id.
@@ -77,7 +88,7 @@ pub struct State {
     pub refused: u32,
     /// The tasks that wait for each other, where its last wait could never have ended.
     pub cycle: Vec<TaskId>,
-    /// When its newest lawful entry was written.
+    /// When its newest lawful entry was stored, by the server's clock where that is known.
     pub last_at: Time,
 }
 
@@ -220,7 +231,7 @@ impl Task {
     pub fn apply(&mut self, id: &TaskId, stored: &Stored) -> Result<(), Void> {
         let guarded = stored.expected == Some(self.last_seq);
         self.last_seq = stored.seq;
-        let outcome = if guarded { self.fold(id, &stored.entry) } else { Err(Void::Unguarded) };
+        let outcome = if guarded { self.fold(id, stored) } else { Err(Void::Unguarded) };
         if outcome.is_err() {
             self.voids = self.voids.saturating_add(1);
         }
@@ -238,13 +249,15 @@ impl Task {
         self.state.as_ref().is_some_and(|state| state.end().is_some())
     }
 
-    fn fold(&mut self, id: &TaskId, entry: &Entry) -> Result<(), Void> {
-        let Some(state) = &mut self.state else {
-            self.state = Some(first(id, entry)?);
-            return Ok(());
-        };
-        state.fold(entry)?;
-        state.last_at = entry.at;
+    fn fold(&mut self, id: &TaskId, stored: &Stored) -> Result<(), Void> {
+        let entry = &stored.entry;
+        match &mut self.state {
+            Some(state) => {
+                state.fold(entry)?;
+                state.last_at = stored.at();
+            }
+            None => self.state = Some(State { last_at: stored.at(), ..first(id, entry)? }),
+        }
         Ok(())
     }
 }

@@ -66,7 +66,7 @@ pub enum Verdict {
 /// What to look up for a task, to which nothing may have happened for `grace` before it is doubted.
 #[must_use]
 pub fn look(state: &State, now: Time, grace: Duration) -> Look {
-    if state.end().is_some() || now >= state.due || now.since(state.last_at) < grace {
+    if state.end().is_some() || now >= state.due || is_fresh(state, now, grace) {
         return Look::Nowhere;
     }
     match &state.phase {
@@ -81,6 +81,13 @@ pub fn look(state: &State, now: Time, grace: Duration) -> Look {
         | Phase::Ready { .. }
         | Phase::Ended { .. } => Look::Nowhere,
     }
+}
+
+/// Whether something happened to a task a moment ago. An entry that lies further in the future than
+/// `grace` tells of a clock that is wrong, here or where it was written, and is no reason to wait:
+/// nothing would look after the task until that clock is right.
+fn is_fresh(state: &State, now: Time, grace: Duration) -> bool {
+    now.since(state.last_at).max(state.last_at.since(now)) < grace
 }
 
 /// Judges a task by what was found, with the same `grace`.
@@ -103,7 +110,7 @@ pub fn judge(state: &State, evidence: Evidence, now: Time, grace: Duration) -> V
         return given_up(state.attempts);
     }
     let is_ready = matches!(state.phase, Phase::Ready { .. });
-    if (evidence.there && !is_ready) || now.since(state.last_at) < grace {
+    if (evidence.there && !is_ready) || is_fresh(state, now, grace) {
         return Verdict::Fine;
     }
     if let Phase::Waiting { .. } = &state.phase {

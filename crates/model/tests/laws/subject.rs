@@ -1,7 +1,9 @@
 //! What is built can be parsed back, for every name that the border lets in.
 
 use proptest::prelude::*;
-use sinew_model::{Address, Band, MeetingId, OrgId, Role, Root, Subjects, TaskId, Transition};
+use sinew_model::{
+    Address, Band, MeetingId, OrgId, Role, Root, ScheduleName, Subjects, TaskId, Transition,
+};
 
 fn role() -> impl Strategy<Value = Role> {
     "[a-z0-9][a-z0-9_-]{0,20}".prop_filter_map("reserved", |text| text.parse().ok())
@@ -20,8 +22,10 @@ proptest! {
     fn build_and_parse_agree(
         (root, org, role, band) in ("[a-z][a-z0-9]{0,9}", org(), role(), band()),
         (task, meeting) in ("[A-Za-z0-9][A-Za-z0-9_-]{0,63}", "[A-Za-z0-9][A-Za-z0-9_-]{0,63}"),
+        name in "[a-z0-9][a-z0-9_-]{0,39}",
         transition in prop::sample::select(Transition::ALL.to_vec()),
     ) {
+        let name: ScheduleName = name.parse().unwrap();
         let (task, meeting): (TaskId, MeetingId) = (task.parse().unwrap(), meeting.parse().unwrap());
         let s = Subjects::new(root.parse::<Root>().unwrap(), org.clone());
         let word = transition.word().to_owned();
@@ -41,6 +45,9 @@ proptest! {
             (s.system_health(), Address::SystemHealth),
             (s.system_scaling(), Address::SystemScaling),
             (s.schedule(&task), Address::Schedule(task)),
+            (s.recurring(&name), Address::Recurring(name.clone())),
+            (s.trigger(&name), Address::Trigger(name.clone())),
+            (s.fired(&name), Address::Fired(name)),
         ];
         for (subject, address) in cases {
             prop_assert_eq!(s.parse(subject.as_str()), Some(address), "{}", subject);

@@ -53,7 +53,13 @@ impl Log {
     fn force(&mut self, change: Change, expected: Option<u64>, at: Time) {
         self.last += 3; // other tasks have entries in between
         let seq = self.last;
-        self.stored.push(Stored { seq, expected, token: None, entry: entry(change, at) });
+        self.stored.push(Stored {
+            seq,
+            expected,
+            token: None,
+            time: None,
+            entry: entry(change, at),
+        });
     }
 
     fn fold(&self, upto: usize) -> Task {
@@ -80,6 +86,7 @@ fn command(kind: u8, attempt: u32, writer: u8) -> Command {
             instance: instance(),
             incarnation: format!("{writer}"),
             ack: None,
+            over: Some(attempt),
         },
         2 => Command::Progress { attempt, message: "half".into(), percent: Some(200) },
         3 => Command::Complete { attempt, result: json!(42) },
@@ -236,6 +243,7 @@ proptest! {
                 seq: log.last + 1,
                 expected: Some(log.last),
                 token: None,
+                time: None,
                 entry: entry(change.clone(), start_of_time()),
             };
             let mut after = before.clone();
@@ -282,6 +290,7 @@ proptest! {
                     seq: log.last + 1,
                     expected: Some(log.last),
                     token: None,
+                    time: None,
                     entry: entry(Change::Completed { attempt, result: json!(1), verified: None }, start_of_time()),
                 };
                 let mut zombie = task.clone();
@@ -343,6 +352,27 @@ proptest! {
         let buried = matches!(bury, sweep::Verdict::Bury { cause: DeadCause::DeadlinePassed, .. });
         prop_assert!(buried);
     }
+
+    /// Hours ahead or behind, as the writer's clock and the sweep's own may be.
+    #[test]
+    fn no_clock_that_is_set_wrong_hides_a_task_from_the_sweep(
+        (writer, sweeper) in (-1_000i64..1_000, -1_000i64..1_000),
+    ) {
+        let off = |hours: i64| Time::from_micros(start_of_time().micros() + hours * 3_600_000_000);
+        let mut log = Log::default();
+        log.append(Change::Created { assignment: assignment(), queue_seq: Some(1) }, 0, off(writer));
+        let mut stored = log.stored.remove(0);
+        stored.time = Some(start_of_time());
+        let mut task = Task::default();
+        task.apply(&id(), &stored).unwrap();
+        let state = task.state.unwrap();
+        prop_assert_eq!(state.last_at, start_of_time(), "the server's clock counts");
+        let grace = limits::SWEEP_GRACE;
+        // A while later, whatever the sweep's own clock says by then.
+        let now = off(sweeper).plus(grace);
+        let gone = sweep::Evidence { there: false, parked: false, alive: false };
+        prop_assert_ne!(sweep::judge(&state, gone, now, grace), sweep::Verdict::Fine);
+    }
 }
 
 #[test]
@@ -384,7 +414,8 @@ fn the_last_failed_attempt_is_a_death_with_its_cause_and_can_be_revived() {
     ask(command(0, 1, 0)).unwrap();
     for attempt in 1..=limits::FAILED_ATTEMPTS {
         let Command::Start { instance, incarnation, ack, .. } = command(1, 1, 0) else { return };
-        ask(Command::Start { epoch: 1, queue_seq: 1, instance, incarnation, ack }).unwrap();
+        ask(Command::Start { epoch: 1, queue_seq: 1, instance, incarnation, ack, over: None })
+            .unwrap();
         let last = ask(command(4, attempt, 0)).unwrap();
         if attempt < limits::FAILED_ATTEMPTS {
             assert!(matches!(last, Change::Released { .. }), "{last:?}");

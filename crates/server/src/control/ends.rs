@@ -21,7 +21,7 @@ use sinew_model::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::CONTROLLERS;
+use super::sweep::CONTROLLERS;
 
 /// Sees to the ends of one org.
 #[derive(Debug)]

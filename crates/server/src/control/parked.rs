@@ -13,7 +13,7 @@ use sinew_model::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{CONTROLLERS, presence::Presence};
+use super::{presence::Presence, sweep::CONTROLLERS};
 
 /// What the server says when it gives a message up.
 #[derive(Debug, Deserialize)]
@@ -100,7 +100,12 @@ impl Parked {
         }
         let is_of = match &state.phase {
             Phase::Queued { queue_seq, .. } => queue_seq.is_none_or(|known| known == seq),
-            _ => state.end().is_none() && state.queue_seq() == Some(seq),
+            Phase::Running { .. } | Phase::Released { .. } => state.queue_seq() == Some(seq),
+            Phase::Blocked { .. }
+            | Phase::Waiting { .. }
+            | Phase::Submitted { .. }
+            | Phase::Ready { .. }
+            | Phase::Ended { .. } => false,
         };
         if is_of && let sweep::Verdict::Bury { cause, detail } = sweep::given_up(state.attempts) {
             log.execute(&Command::Bury { cause, detail, bytes: None }).await?;

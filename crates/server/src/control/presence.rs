@@ -54,7 +54,10 @@ impl Presence {
     #[must_use]
     pub fn living(&self) -> Vec<Heartbeat> {
         let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = heard.newest.values().filter(|(_, at)| at.elapsed() < HEARTBEAT_SILENCE);
+        let fresh = heard
+            .newest
+            .values()
+            .filter(|(heartbeat, at)| heartbeat.is_of_agent() && at.elapsed() < HEARTBEAT_SILENCE);
         fresh.map(|(heartbeat, _)| heartbeat.clone()).collect()
     }
 

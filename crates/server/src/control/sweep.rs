@@ -23,7 +23,10 @@ use sinew_views::{
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{CONTROLLERS, parked, presence::Presence};
+use super::{parked, presence::Presence};
+
+/// The name under which controllers write.
+pub(super) const CONTROLLERS: &str = "sinew";
 
 /// How often and how soon the sweep looks.
 #[derive(Clone, Copy, Debug)]

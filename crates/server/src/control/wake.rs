@@ -19,7 +19,7 @@ use sinew_views::{QueryError, Store, task::News};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::CONTROLLERS;
+use super::sweep::CONTROLLERS;
 
 /// Moves the waiting tasks of one org.
 #[derive(Debug)]

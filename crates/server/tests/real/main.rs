@@ -7,6 +7,8 @@
 )]
 
 mod engine;
+mod orphan;
+mod schedule;
 mod sweep;
 mod wake;
 mod wire;

@@ -224,6 +224,7 @@ impl Fold<'_> {
             seq: message.seq,
             expected: message.expected,
             token: message.token.clone(),
+            time: Some(message.stored_at),
             entry,
         };
         let folded = self.touch(&id)?;

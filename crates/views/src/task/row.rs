@@ -180,7 +180,12 @@ impl Folded {
             Phase::Submitted { escalated_to, .. } => escalated_to.clone().or_else(|| {
                 state.assignment.as_ref().and_then(|assignment| assignment.verifier.clone())
             }),
-            _ => None,
+            Phase::Queued { .. }
+            | Phase::Running { .. }
+            | Phase::Released { .. }
+            | Phase::Waiting { .. }
+            | Phase::Ready { .. }
+            | Phase::Ended { .. } => None,
         };
     }
 }

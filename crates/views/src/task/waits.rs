@@ -46,7 +46,13 @@ impl Open {
             Phase::Submitted { escalated_to: None, .. } => {
                 Self { on: state.verification().into_iter().collect(), strict: false }
             }
-            _ => Self::default(),
+            Phase::Submitted { escalated_to: Some(_), .. }
+            | Phase::Queued { .. }
+            | Phase::Running { .. }
+            | Phase::Released { .. }
+            | Phase::Blocked { .. }
+            | Phase::Ready { .. }
+            | Phase::Ended { .. } => Self::default(),
         }
     }
 

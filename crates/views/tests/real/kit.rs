@@ -158,7 +158,8 @@ impl World {
         match (Entry::decode(&self.subjects, &subject, &payload), self.subjects.parse(&subject)) {
             (Ok(entry), _) => {
                 let task = entry.task_id.clone();
-                let stored = Stored { seq, expected, token: token.clone(), entry };
+                let (token, time) = (token.clone(), Some(stored_at));
+                let stored = Stored { seq, expected, token, time, entry };
                 // What is void is counted in the task itself.
                 self.tasks.entry(task.clone()).or_default().apply(&task, &stored).ok();
             }
@@ -280,6 +281,7 @@ impl World {
                 instance: format!("cto-{}", what % 3).parse().unwrap(),
                 incarnation: format!("process {}", self.seq),
                 ack: None,
+                over: None,
             },
         }
     }

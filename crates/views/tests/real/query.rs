@@ -34,7 +34,8 @@ fn create(world: &mut World, task: &str, role: &str, parent: Option<&str>) -> Ta
 
 fn start(world: &mut World, task: &TaskId) {
     let (instance, incarnation) = ("cto-1".parse().unwrap(), "p1".to_owned());
-    let start = Command::Start { epoch: 1, queue_seq: 7, instance, incarnation, ack: None };
+    let start =
+        Command::Start { epoch: 1, queue_seq: 7, instance, incarnation, ack: None, over: None };
     world.must(task, &start);
 }
 

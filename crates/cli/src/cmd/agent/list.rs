@@ -120,6 +120,11 @@ fn cells(row: &Row) -> Vec<String> {
     ]
 }
 
+/// A heartbeat of somebody who takes tasks.
+fn of_agent(payload: &[u8]) -> Option<Heartbeat> {
+    serde_json::from_slice(payload).ok().filter(Heartbeat::is_of_agent)
+}
+
 /// The newest heartbeat of everybody who is heard within a moment.
 async fn listen(bus: &Bus) -> anyhow::Result<BTreeMap<InstanceId, Heartbeat>> {
     let filter = bus.subjects().heartbeats();
@@ -127,7 +132,7 @@ async fn listen(bus: &Bus) -> anyhow::Result<BTreeMap<InstanceId, Heartbeat>> {
     let end = clock::instant() + LISTEN;
     let mut heard = BTreeMap::new();
     while let Ok(Some(hint)) = tokio::time::timeout_at(end, hints.next()).await {
-        if let Ok(heartbeat) = serde_json::from_slice::<Heartbeat>(hint.payload()) {
+        if let Some(heartbeat) = of_agent(hint.payload()) {
             heard.insert(heartbeat.instance.clone(), heartbeat);
         }
     }
@@ -144,7 +149,7 @@ async fn stored(bus: &Bus) -> anyhow::Result<BTreeMap<InstanceId, Heartbeat>> {
     };
     while scan.pending() > 0 {
         let message = scan.next().await?;
-        if let Ok(heartbeat) = serde_json::from_slice::<Heartbeat>(&message.payload) {
+        if let Some(heartbeat) = of_agent(&message.payload) {
             known.insert(heartbeat.instance.clone(), heartbeat);
         }
     }

@@ -10,7 +10,7 @@ use sinew_agent::{Client, Delegated, Delegation, client::new_id};
 use sinew_bus::clock;
 use sinew_model::{
     Band, Role, TaskId,
-    limits::{BODY_BYTES, DEADLINE, EFFECTS_PER_TASK},
+    limits::{BODY_BYTES, EFFECTS_PER_TASK},
     task::{Change, End, Transition},
 };
 
@@ -57,7 +57,8 @@ pub(crate) struct Args {
     /// The running task whose child it is; set by itself inside a program of `agent run`
     #[arg(long, value_name = "ID")]
     parent: Option<TaskId>,
-    /// When it is given up: a moment, or a span from now on as 2h; 7 days if not said
+    /// When it is given up: a moment, or a span from now on as 2h; 7 days after it may begin if not
+    /// said
     #[arg(long, value_name = "T")]
     deadline: Option<String>,
     /// Begin no earlier than so much later, as 90s
@@ -129,8 +130,8 @@ fn delegation(args: &Args) -> anyhow::Result<Delegation> {
         it = it.deadline(due);
     }
     if let Some(text) = args.delay.as_ref().or(args.at.as_ref()) {
-        let (begin, due) = (moment(text)?, due.unwrap_or_else(|| clock::now().plus(DEADLINE)));
-        if begin >= due {
+        let begin = moment(text)?;
+        if let Some(due) = due.filter(|due| begin >= *due) {
             return Err(Fault::usage(format!(
                 "it would begin at {begin}, and is given up at {due}"
             ))
@@ -146,7 +147,10 @@ fn delegation(args: &Args) -> anyhow::Result<Delegation> {
 }
 
 /// Reads the input: JSON, a file of it, or stdin. No more than a task may have is ever read.
-fn read(input: &str) -> Result<Value, Fault> {
+///
+/// # Errors
+/// When it is no JSON, too large, or can't be read.
+pub(crate) fn read(input: &str) -> Result<Value, Fault> {
     let most = u64::try_from(BODY_BYTES).unwrap_or(u64::MAX).saturating_add(1);
     let mut text = String::new();
     let from = |error: std::io::Error, name: &str| Fault::usage(format!("{name}: {error}"));

@@ -49,6 +49,7 @@ async fn wait_by_hand(org: &Org, id: &TaskId, on: &[&TaskId]) {
         instance: "by-hand".parse().unwrap(),
         incarnation: "1".to_owned(),
         ack: None,
+        over: None,
     };
     log.execute(&start).await.unwrap();
     let on = on.iter().map(|id| (*id).clone()).collect();
