@@ -14,17 +14,21 @@ use std::{
 };
 
 use sinew_bus::{
-    Bus, ExecuteError, HistoryError, PublishError, RawMessage, RequestError, TaskLog, clock,
+    Bus, ExecuteError, HistoryError, ObjectError, PublishError, RawMessage, RequestError, TaskLog,
+    clock,
 };
 use sinew_model::{
     Assignment, Entry, Role, TaskId,
     limits::{EFFECT_KEY_BYTES, FOLLOW_EVERY},
     stream::{AGENT_TASKS, TASK_LOG},
-    task::{Actor, AssignmentError, Command, Effect, End, Refusal, State, Stored, Task},
+    task::{
+        Actor, AssignmentError, Change, Command, Effect, End, Phase, Refusal, State, Stored, Task,
+    },
 };
 use tokio::sync::Mutex;
 
 use crate::{
+    body::{self, Body, BodyError},
     delegation::{Delegation, Delegator},
     enqueue::{self, EnqueueError, Placed},
     lookout::Lookout,
@@ -94,6 +98,13 @@ pub enum DelegateError {
         /// How many there are.
         stored: u64,
     },
+    /// The store of large bodies is full: nothing was delegated. Try again when tasks with large
+    /// bodies are gone, or give the store more room.
+    #[error("the input is too large for a message, and could not be kept")]
+    BodiesFull(#[source] ObjectError),
+    /// The input is too large for a message and could not be stored: nothing was delegated.
+    #[error("the input is too large for a message, and could not be kept")]
+    Body(#[source] ObjectError),
     /// It is not known whether the task was delegated. Delegate it again under the same id: it
     /// will exist once.
     #[error("it is not known whether task {id} was delegated")]
@@ -129,6 +140,9 @@ pub enum FollowError {
     /// The log could not be read.
     #[error("the task's log could not be read")]
     Read(#[from] HistoryError),
+    /// The task has completed, and its result, which is too large for its log, can't be had.
+    #[error("the task has completed, but its result can't be had")]
+    Result(#[from] BodyError),
 }
 
 /// How a task ended.
@@ -191,14 +205,14 @@ impl Client {
     /// See [`DelegateError`].
     pub async fn delegate(&self, what: Delegation) -> Result<Delegated, DelegateError> {
         if let Some(acting) = &self.acting {
-            let (child, look) = self.record(acting, what).await?;
-            return self.carry_out(child, look).await;
+            let (child, body, look) = self.record(acting, what).await?;
+            return self.carry_out(child, body, look).await;
         }
         let by = Delegator { role: self.by.role.clone(), parent: None };
         let given = what.id.clone();
         let id = given.clone().unwrap_or_else(new_id);
-        let assignment = what.assignment(id, self.bus.subjects().org().clone(), &by);
-        self.carry_out(assignment, given.is_some()).await
+        let (assignment, body) = what.assignment(id, self.bus.subjects().org().clone(), &by);
+        self.carry_out(assignment, body, given.is_some()).await
     }
 
     /// Records in the log of the task on whose behalf it is made what is about to be delegated.
@@ -208,7 +222,7 @@ impl Client {
         &self,
         acting: &Acting,
         what: Delegation,
-    ) -> Result<(Assignment, bool), DelegateError> {
+    ) -> Result<(Assignment, Option<Body>, bool), DelegateError> {
         let mut log = acting.log.lock().await;
         let key = match &what.key {
             Some(key) if key.is_empty() || key.len() > EFFECT_KEY_BYTES => {
@@ -222,17 +236,20 @@ impl Client {
         let parent = Some((log.id().clone(), depth.unwrap_or_default()));
         let by = Delegator { role: self.by.role.clone(), parent };
         let id = what.id.clone().unwrap_or_else(|| TaskId::of_effect(log.id(), &key));
-        let assignment = what.assignment(id, self.bus.subjects().org().clone(), &by);
+        let (assignment, body) = what.assignment(id, self.bus.subjects().org().clone(), &by);
         assignment.encode()?;
+        // The log must not promise what is not stored: who finds the record after a crash has
+        // nothing but the claim.
+        self.store(&assignment, body.clone()).await?;
         let effect = Box::new(Effect::Delegate { assignment: assignment.clone() });
         let attempt = acting.attempt;
         let command = Command::Effect { attempt, key: key.clone(), effect };
         match log.execute(&command).await {
-            Ok(_) => Ok((assignment, what.id.is_some())),
+            Ok(_) => Ok((assignment, None, what.id.is_some())),
             Err(ExecuteError::Refused(Refusal::EffectRecorded)) => {
                 match log.state().and_then(|state| state.effects.get(&key)) {
-                    Some(Effect::Delegate { assignment }) => Ok((assignment.clone(), true)),
-                    None => Ok((assignment, true)),
+                    Some(Effect::Delegate { assignment }) => Ok((assignment.clone(), None, true)),
+                    None => Ok((assignment, None, true)),
                 }
             }
             Err(error) => Err(DelegateError::Parent(error)),
@@ -243,6 +260,7 @@ impl Client {
     pub(crate) async fn carry_out(
         &self,
         assignment: Assignment,
+        body: Option<Body>,
         look: bool,
     ) -> Result<Delegated, DelegateError> {
         assignment.encode()?;
@@ -251,9 +269,13 @@ impl Client {
         if look {
             log.refresh().await?;
             if log.state().is_some() {
-                return existing(&log, &assignment, id);
+                let known = existing(&log, &assignment, id)?;
+                // What was lost since is there again, for whoever tries the task again.
+                self.store(&assignment, body).await?;
+                return Ok(known);
             }
         }
+        self.store(&assignment, body).await?;
         let placed = enqueue::place(&self.bus, &assignment, 1, assignment.not_before)
             .await
             .map_err(|error| refused(error, &id))?;
@@ -274,6 +296,24 @@ impl Client {
                 Ok(Delegated { id, existed: placed.duplicate })
             }
         }
+    }
+
+    /// Puts an input that is too large for a message where its assignment says.
+    async fn store(
+        &self,
+        assignment: &Assignment,
+        body: Option<Body>,
+    ) -> Result<(), DelegateError> {
+        let Some(body) = body else { return Ok(()) };
+        body.store(&self.bus, assignment.parent.as_ref()).await.map_err(|error| match error {
+            ObjectError::Full(_) => DelegateError::BodiesFull(error),
+            ObjectError::Store(_)
+            | ObjectError::Read(_)
+            | ObjectError::Missing { .. }
+            | ObjectError::Corrupt { .. }
+            | ObjectError::Crowded { .. }
+            | _ => DelegateError::Body(error),
+        })
     }
 
     /// The queue knew the id: what it holds under it must be the same work, and is what counts.
@@ -371,7 +411,7 @@ impl Client {
         for effect in state.effects.values() {
             let Effect::Delegate { assignment } = effect;
             let client = Self::new(self.bus.clone(), assignment.delegator.clone());
-            match client.carry_out(assignment.clone(), true).await {
+            match client.carry_out(assignment.clone(), None, true).await {
                 // An id that other work has taken is not helped by a repetition; the handler knew.
                 Ok(_) | Err(DelegateError::IdReused { .. } | DelegateError::Invalid(_)) => {}
                 Err(error) => return Err(FinishError::Effect(error)),
@@ -451,12 +491,14 @@ pub struct Follow {
 }
 
 impl Follow {
-    /// The next entry; `None` once the task has ended, or where there is no such task.
+    /// The next entry, with the whole result in the one that completes the task; `None` once the
+    /// task has ended, or where there is no such task.
     ///
     /// # Errors
-    /// When the log can't be read. Asking again goes on where it stopped.
-    pub async fn next(&mut self) -> Result<Option<Entry>, HistoryError> {
+    /// When the log or the result can't be read. Asking again goes on where it stopped.
+    pub async fn next(&mut self) -> Result<Option<Entry>, FollowError> {
         loop {
+            self.complete().await?;
             if let Some(stored) = self.ready.pop_front() {
                 return Ok(Some(stored.entry));
             }
@@ -472,6 +514,21 @@ impl Follow {
                 None => self.lookout.wait().await,
             }
         }
+    }
+
+    /// Puts a result that lies elsewhere where the reader looks for it: into the entry that is
+    /// about to be given out, and into the state.
+    async fn complete(&mut self) -> Result<(), FollowError> {
+        let Some(Stored { entry, .. }) = self.ready.front_mut() else { return Ok(()) };
+        if let Change::Completed { result, result_ref: Some(claim), .. } = &mut entry.change {
+            *result = body::fetch(&self.bus, claim).await?;
+            if let Some(state) = &mut self.task.state
+                && let Phase::Ended { end: End::Completed { result: known }, .. } = &mut state.phase
+            {
+                known.clone_from(result);
+            }
+        }
+        Ok(())
     }
 
     /// The state after the entries that [`Follow::next`] has read.

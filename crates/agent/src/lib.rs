@@ -21,6 +21,7 @@
 //! # }
 //! ```
 
+pub mod body;
 pub mod client;
 pub mod context;
 pub mod delegation;
@@ -32,6 +33,7 @@ pub mod program;
 pub mod report;
 pub mod runtime;
 
+pub use body::BodyError;
 pub use client::{
     Client, DelegateError, Delegated, FinishError, Follow, FollowError, Outcome, new_id,
 };

@@ -19,7 +19,14 @@ use sinew_model::{
 pub async fn ended(bus: &Bus, from: &Role, state: &State) -> Result<(), PublishError> {
     let (Some(assignment), Some(end)) = (&state.assignment, state.end()) else { return Ok(()) };
     let mut body = match end {
-        End::Completed { result } => json!({ "result": bounded(result) }),
+        // The log of the task says where the whole result lies; the inbox never has it.
+        End::Completed { result } => match &state.result_ref {
+            Some(claim) => json!({
+                "result": { "truncated": true, "bytes": claim.bytes },
+                "resultRef": claim,
+            }),
+            None => json!({ "result": bounded(result) }),
+        },
         End::Failed { cause } => json!({ "cause": cause }),
         End::Cancelled { reason } => json!({ "reason": reason }),
         End::Dead { cause, detail } => json!({ "cause": cause, "detail": detail }),

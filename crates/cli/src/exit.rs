@@ -189,6 +189,11 @@ fn of_delegate(error: &DelegateError) -> Verdict {
         DelegateError::SchedulesFull { .. } => {
             (Code::Refused, Some("nothing was delegated; try again when some have begun"))
         }
+        DelegateError::BodiesFull(_) => (
+            Code::Refused,
+            Some("nothing was delegated; `sinew topology` gives OBJ_sinew-bodies more room"),
+        ),
+        DelegateError::Body(_) => (Code::Unreachable, IS_IT_UP),
         DelegateError::Unknown { .. } => (Code::Unknown, SAME_ID),
         DelegateError::Failed(source) => of_publish(source),
         DelegateError::Parent(source) => of_execute(source),

@@ -5,10 +5,11 @@
 //! checked against by programs in other languages.
 //!
 //! Read it in this order: [`id`] and [`subject`] name things; [`task`] is what
-//! everything else serves; [`mail`], [`event`] and [`presence`] are the other envelopes;
+//! everything else serves; [`claim`] stands for what does not fit a message; [`mail`], [`event`] and [`presence`] are the other envelopes;
 //! [`stream`] is where all of it is stored; [`limits`] bounds all of it;
 //! [`schema`] tells it to other languages.
 
+pub mod claim;
 pub mod event;
 pub mod header;
 pub mod id;
@@ -22,6 +23,7 @@ pub mod subject;
 pub mod task;
 pub mod time;
 
+pub use claim::Claim;
 pub use id::{IdError, InstanceId, MeetingId, OrgId, Role, Root, TaskId};
 pub use subject::{Address, Band, Subject, Subjects};
 pub use task::{Assignment, Entry, Transition};

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::control::{
+    bodies::{self, Collector},
     presence::Presence,
     sweep::{Pace, Sweep},
 };
@@ -28,13 +29,20 @@ pub struct Settings {
     pub views: PathBuf,
     /// How often the sweep looks, and how soon it doubts.
     pub pace: Pace,
+    /// How often large bodies that nobody claims are looked for, and how old they must be.
+    pub bodies: bodies::Pace,
 }
 
 impl Settings {
     /// The standard pace.
     #[must_use]
     pub fn new(topology: Topology, views: impl Into<PathBuf>) -> Self {
-        Self { topology, views: views.into(), pace: Pace::default() }
+        Self {
+            topology,
+            views: views.into(),
+            pace: Pace::default(),
+            bodies: bodies::Pace::default(),
+        }
     }
 }
 
@@ -80,6 +88,8 @@ pub async fn serve(
     let committer = CommitService::bind(&bus, &COMMITTED).await?;
     let sweep = Sweep::new(bus.clone(), projection.clone(), presence.clone(), settings.pace)?;
 
+    let collector = Collector::new(bus.clone(), settings.bodies);
+
     // One part that fails takes the others with it.
     let stop = shutdown.child_token();
     let mut parts: JoinSet<Result<(), ServeError>> = JoinSet::new();
@@ -96,6 +106,11 @@ pub async fn serve(
     let token = stop.clone();
     parts.spawn(async move {
         sweep.run(token).await;
+        Ok(())
+    });
+    let token = stop.clone();
+    parts.spawn(async move {
+        collector.run(token).await;
         Ok(())
     });
     let token = stop.clone();

@@ -182,7 +182,8 @@ async fn heal(
                 DeadCause::DeadlinePassed
                 | DeadCause::AttemptsExhausted
                 | DeadCause::Undecodable
-                | DeadCause::Lost => "its deadline passed before it could start",
+                | DeadCause::Lost
+                | DeadCause::BodyLost => "its deadline passed before it could start",
             };
             let detail = detail.to_owned();
             retry(log.execute(&Command::Bury { cause: *cause, detail, bytes: None }).await)

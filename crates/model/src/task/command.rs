@@ -8,7 +8,7 @@ use super::{
     assignment::Assignment,
     entry::{DeadCause, Effect, EnqueueReason, ReleaseReason, Transition},
 };
-use crate::{id::InstanceId, time::Time};
+use crate::{claim::Claim, id::InstanceId, time::Time};
 
 /// A request to move a task.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,6 +57,20 @@ pub enum Command {
         attempt: u32,
         /// What came out.
         result: Value,
+    },
+    /// End the task with a result that lies in the object store.
+    CompleteLarge {
+        /// The attempt.
+        attempt: u32,
+        /// Where it lies.
+        result_ref: Claim,
+    },
+    /// Give the task up, since the attempt found its input lost.
+    LoseBody {
+        /// The attempt.
+        attempt: u32,
+        /// What is wrong with it.
+        detail: String,
     },
     /// Report that the attempt failed.
     Fail {

@@ -1,12 +1,15 @@
 //! What a command does to a task, if it applies: [`Task::decide`] gives the one entry to append,
 //! or the reason why not. The entry that it gives is never void.
 
+use serde_json::Value;
+
 use super::{
     command::{Command, Refusal},
     entry::{Change, DeadCause, EnqueueReason, ReleaseReason, Start},
     state::{End, Phase, State, Task},
 };
 use crate::{
+    claim::Claim,
     id::InstanceId,
     limits::{self, head, tail},
     time::Time,
@@ -48,6 +51,8 @@ fn without_state(command: &Command) -> Result<Change, Refusal> {
         | Command::Progress { .. }
         | Command::Effect { .. }
         | Command::Complete { .. }
+        | Command::CompleteLarge { .. }
+        | Command::LoseBody { .. }
         | Command::Fail { .. }
         | Command::Release { .. }
         | Command::Enqueue { .. }
@@ -65,6 +70,10 @@ fn bury(command: &Command) -> Change {
         detail: tail(detail, limits::CAUSE_BYTES).to_owned(),
         bytes: bytes.clone(),
     }
+}
+
+const fn completed(attempt: u32, result: Value, result_ref: Option<Claim>) -> Change {
+    Change::Completed { attempt, result, result_ref }
 }
 
 impl State {
@@ -106,7 +115,16 @@ impl State {
             }
             Command::Complete { attempt, result } => {
                 self.fenced(*attempt)?;
-                Ok(Change::Completed { attempt: *attempt, result: result.clone() })
+                Ok(completed(*attempt, result.clone(), None))
+            }
+            Command::CompleteLarge { attempt, result_ref } => {
+                self.fenced(*attempt)?;
+                Ok(completed(*attempt, Value::Null, Some(result_ref.clone())))
+            }
+            Command::LoseBody { attempt, detail } => {
+                self.fenced(*attempt)?;
+                let detail = tail(detail, limits::CAUSE_BYTES).to_owned();
+                Ok(Change::Dead { cause: DeadCause::BodyLost, detail, bytes: None })
             }
             Command::Fail { attempt, cause, retry } => {
                 self.fenced(*attempt)?;

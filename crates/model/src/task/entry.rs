@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::assignment::Assignment;
 use crate::{
+    claim::Claim,
     id::{InstanceId, OrgId, Role, TaskId},
     subject::{Address, Subjects},
     time::Time,
@@ -169,6 +170,9 @@ pub enum Change {
         /// What came out.
         #[serde(default)]
         result: Value,
+        /// Where the result lies that is too large for a message; `result` is then null.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        result_ref: Option<Claim>,
     },
     /// The worker says that the task can't be done, and that trying again would not help.
     Failed {
@@ -268,6 +272,8 @@ pub enum DeadCause {
     Undecodable,
     /// It could not be put on its queue again.
     Lost,
+    /// Its input is no longer in the object store, or is not what was delegated.
+    BodyLost,
 }
 
 /// Why bytes in a log are no entry.

@@ -10,7 +10,7 @@ use super::{
     assignment::Assignment,
     entry::{Change, DeadCause, Effect, EnqueueReason, Entry, ReleaseReason, Start, Transition},
 };
-use crate::{id::TaskId, limits, time::Time};
+use crate::{claim::Claim, id::TaskId, limits, time::Time};
 
 /// An entry as the stream stored it.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,6 +61,9 @@ pub struct State {
     pub due: Time,
     /// Effects that were recorded, by key.
     pub effects: BTreeMap<String, Effect>,
+    /// Where its result lies, if that is too large for a message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result_ref: Option<Claim>,
     /// When its newest lawful entry was written.
     pub last_at: Time,
 }
@@ -107,7 +110,7 @@ pub enum Phase {
 pub enum End {
     /// Done.
     Completed {
-        /// What came out.
+        /// What came out; null where [`State::result_ref`] says where it lies.
         result: Value,
     },
     /// It can't be done.
@@ -271,6 +274,7 @@ fn first(id: &TaskId, entry: &Entry) -> Result<State, Void> {
         progress: 0,
         due,
         effects: BTreeMap::new(),
+        result_ref: None,
         last_at: entry.at,
     };
     if let Change::Created { assignment, queue_seq } = &entry.change {
@@ -315,8 +319,9 @@ impl State {
                 self.phase = Phase::Released { queue_seq, reason: *reason, retry_at: *retry_at };
                 Ok(())
             }
-            Change::Completed { attempt, result } => {
+            Change::Completed { attempt, result, result_ref } => {
                 self.fence(*attempt)?;
+                self.result_ref.clone_from(result_ref);
                 self.finish(End::Completed { result: result.clone() })
             }
             Change::Failed { attempt, cause } => {

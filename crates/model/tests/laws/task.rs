@@ -242,7 +242,7 @@ proptest! {
                     seq: log.last + 1,
                     expected: Some(log.last),
                     token: None,
-                    entry: entry(Change::Completed { attempt, result: json!(1) }, start_of_time()),
+                    entry: entry(Change::Completed { attempt, result: json!(1), result_ref: None }, start_of_time()),
                 };
                 let mut zombie = task.clone();
                 let void = zombie.apply(&id(), &stored);

@@ -37,7 +37,10 @@ pub(crate) fn describe(change: &Change) -> String {
             let cause = cause.as_deref().map(|cause| format!(": {}", short(cause, WIDE)));
             format!("attempt {attempt} {why}{}", cause.unwrap_or_default())
         }
-        Change::Completed { attempt, result } => {
+        Change::Completed { attempt, result_ref: Some(claim), .. } => {
+            format!("attempt {attempt}, {} bytes of result in {}", claim.bytes, claim.object)
+        }
+        Change::Completed { attempt, result, result_ref: None } => {
             format!("attempt {attempt}, {} bytes of result", result.to_string().len())
         }
         Change::Failed { attempt, cause } => format!("attempt {attempt}: {}", short(cause, WIDE)),
@@ -71,6 +74,7 @@ const fn dead(cause: DeadCause) -> &'static str {
         DeadCause::StartsExhausted => "started too often without a report",
         DeadCause::DeadlinePassed => "its deadline passed",
         DeadCause::Undecodable => "the message could not be decoded",
+        DeadCause::BodyLost => "its input is lost",
         DeadCause::Lost => "it could not be put on its queue again",
     }
 }
