@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use sinew_agent::{Context, DelegateError, Delegation, FollowError, body};
 use sinew_bus::ObjectError;
 use sinew_model::{
-    Claim, Subjects,
+    Claim, Subjects, Transition,
     claim::Side,
     limits::{INLINE_BYTES, LARGE_BODY_BYTES},
     stream::{BODIES, OBJ_BODIES},
@@ -153,8 +153,10 @@ async fn a_lost_input_ends_the_task_and_the_same_work_can_be_tried_again() {
     sinew_agent::enqueue::again(&backbone.bus, &mut log, EnqueueReason::Revived, None)
         .await
         .unwrap();
-    let outcome = ceo.outcome(&task("T1")).await.unwrap();
-    assert!(outcome.end == End::Completed { result: text(2_000_000) });
+    backbone.until_count(&task("T1"), Transition::Completed, 1).await;
+    let state = ceo.state(&task("T1")).await.unwrap().unwrap();
+    let result = body::result(&backbone.bus, &state).await.unwrap();
+    assert!(result == Some(text(2_000_000)));
     let other = ceo.delegate(what(2_000_001).id(task("T1"))).await;
     assert!(matches!(other, Err(DelegateError::IdReused { .. })), "{other:?}");
     runtime.stop().await;
