@@ -2,9 +2,10 @@
 //! it decides by compare-and-set on the task.
 //!
 //! [`presence`] knows which instances show signs of life; [`orphan`] takes back what a dead one
-//! held; [`schedule`] turns the firings of recurring tasks into tasks; [`sweep`] finds tasks that
-//! nothing can move any more.
+//! held; [`schedule`] turns the firings of recurring tasks into tasks; [`bodies`] deletes large
+//! bodies that no task claims any more; [`sweep`] finds tasks that nothing can move any more.
 
+pub mod bodies;
 pub mod orphan;
 pub mod presence;
 pub mod schedule;

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::control::{
+    bodies::{self, Collector},
     orphan::Orphans,
     presence::Presence,
     schedule::{Recurring, RecurringError},
@@ -34,13 +35,21 @@ pub struct Settings {
     /// The login of the system account, by which the server tells at once of connections that end;
     /// without it, a dead agent is noticed by its silence.
     pub system: Option<sinew_bus::Config>,
+    /// How often large bodies that nobody claims are looked for, and how old they must be.
+    pub bodies: bodies::Pace,
 }
 
 impl Settings {
     /// The standard pace, without the system account.
     #[must_use]
     pub fn new(topology: Topology, views: impl Into<PathBuf>) -> Self {
-        Self { topology, views: views.into(), pace: Pace::default(), system: None }
+        Self {
+            topology,
+            views: views.into(),
+            pace: Pace::default(),
+            system: None,
+            bodies: bodies::Pace::default(),
+        }
     }
 }
 
@@ -92,6 +101,8 @@ pub async fn serve(
 
     let recurring = Recurring::bind(&bus).await?;
 
+    let collector = Collector::new(bus.clone(), settings.bodies);
+
     // One part that fails takes the others with it.
     let stop = shutdown.child_token();
     let mut parts: JoinSet<Result<(), ServeError>> = JoinSet::new();
@@ -118,6 +129,11 @@ pub async fn serve(
     let token = stop.clone();
     parts.spawn(async move {
         orphans.run(token).await;
+        Ok(())
+    });
+    let token = stop.clone();
+    parts.spawn(async move {
+        collector.run(token).await;
         Ok(())
     });
     let token = stop.clone();

@@ -201,6 +201,7 @@ async fn heal(
                 | DeadCause::AttemptsExhausted
                 | DeadCause::Undecodable
                 | DeadCause::DependencyFailed
+                | DeadCause::BodyLost
                 | DeadCause::Lost => "its deadline passed before it could start",
             };
             let detail = detail.to_owned();
