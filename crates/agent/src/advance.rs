@@ -7,11 +7,12 @@
 use std::collections::VecDeque;
 
 use futures::StreamExt as _;
-use serde_json::Value;
-use sinew_bus::{Bus, ExecuteError, HistoryError, PublishError, TaskLog};
+use serde_json::{Value, json};
+use sinew_bus::{Bus, ExecuteError, HistoryError, PublishError, TaskLog, clock};
 use sinew_model::{
     Role, TaskId,
-    limits::{ADVANCE_STEPS, TASKS_READ_AT_ONCE, WAITS_FOLLOWED},
+    claim::Side,
+    limits::{ADVANCE_STEPS, TASKS_READ_AT_ONCE, TITLE_BYTES, WAITS_FOLLOWED, head},
     task::{
         Actor, Assignment, Command, DeadCause, End, EscalationReason, Phase, Refusal, State,
         wait::{self, Ends, Waits},
@@ -19,6 +20,7 @@ use sinew_model::{
 };
 
 use crate::{
+    body::{self, Body, BodyError},
     client::{Client, DelegateError, FinishError},
     enqueue::{self, EnqueueError},
     report,
@@ -43,6 +45,9 @@ pub enum AdvanceError {
     /// What it had recorded, or its end's report, is outstanding.
     #[error("what it left outstanding is not done")]
     Finish(#[from] FinishError),
+    /// Its input or result, which is to be judged, could not be had.
+    #[error("what is to be judged could not be had")]
+    Body(#[from] BodyError),
     /// Its verification was not delegated.
     #[error("its verification could not be delegated")]
     Verify(#[from] DelegateError),
@@ -55,7 +60,9 @@ impl AdvanceError {
         match self {
             Self::Execute(error) => error.refusal(),
             Self::Enqueue(error) => error.refusal(),
-            Self::Read(_) | Self::Ask(_) | Self::Finish(_) | Self::Verify(_) => None,
+            Self::Read(_) | Self::Ask(_) | Self::Finish(_) | Self::Body(_) | Self::Verify(_) => {
+                None
+            }
         }
     }
 }
@@ -203,8 +210,10 @@ async fn submitted(
     let judging = match client.state(&id).await? {
         Some(judging) => judging,
         None => {
-            let judging = verification(assignment, (id, verifier), result);
-            client.carry_out(judging, false).await?;
+            let result = body::result(bus, state).await?.unwrap_or_else(|| result.clone());
+            let assignment = body::whole(bus, assignment.clone()).await?;
+            let (judging, body) = verification(assignment, (id, verifier), &result);
+            client.carry_out(judging, body, false).await?;
             return Ok(false);
         }
     };
@@ -239,29 +248,89 @@ fn verdict(verifier: &Role, result: &Value) -> Option<Command> {
 
 /// The task that judges a result.
 fn verification(
-    assignment: &Assignment,
+    assignment: Assignment,
     (task_id, role): (TaskId, Role),
     result: &Value,
-) -> Assignment {
+) -> (Assignment, Option<Body>) {
     let title = format!("Verify: {}", assignment.title);
-    Assignment {
+    let input = json!({
+        "verify": assignment.task_id,
+        "title": assignment.title,
+        "input": assignment.input,
+        "result": result,
+    });
+    let (input, body) = Body::split(&task_id, Side::Input, input);
+    let judging = Assignment {
         task_id,
         role,
-        title: sinew_model::limits::head(&title, sinew_model::limits::TITLE_BYTES).to_owned(),
-        input: serde_json::json!({
-            "verify": assignment.task_id,
-            "title": assignment.title,
-            "input": assignment.input,
-            "result": result,
-        }),
+        title: head(&title, TITLE_BYTES).to_owned(),
+        input,
+        input_ref: body.as_ref().map(|body| body.claim.clone()),
         parent: Some(assignment.task_id.clone()),
-        created_at: sinew_bus::clock::now(),
+        created_at: clock::now(),
         deadline: assignment.deadline,
         not_before: None,
         after: Vec::new(),
         after_any: false,
         verifier: None,
-        ..assignment.clone()
+        ..assignment
+    };
+    (judging, body)
+}
+
+impl Client {
+    /// Answers the question of a blocked task, which goes back onto its queue. `key` names the
+    /// question that is meant; `None`: whichever is open.
+    ///
+    /// # Errors
+    /// See [`AdvanceError`]; a refusal says that the task has no such question, or that the answer
+    /// is none of its choices. After any other error the answer may have been taken; then the
+    /// controllers go on.
+    pub async fn answer(
+        &self,
+        id: &TaskId,
+        key: Option<&str>,
+        answer: Value,
+    ) -> Result<(), AdvanceError> {
+        self.move_on(id, &Command::Answer { key: key.map(ToOwned::to_owned), answer }).await
+    }
+
+    /// Accepts a submitted result on behalf of this client's role: the task is completed.
+    ///
+    /// # Errors
+    /// See [`AdvanceError`]; a refusal says that there is no such result, or that it is the role's
+    /// own work.
+    pub async fn accept(&self, id: &TaskId, evidence: Value) -> Result<(), AdvanceError> {
+        let by = self.role().clone();
+        self.move_on(id, &Command::Accept { by, evidence }).await
+    }
+
+    /// Refuses a submitted result on behalf of this client's role: the task goes back to a worker
+    /// with the reason, or after three refusals in a row to a person.
+    ///
+    /// # Errors
+    /// As [`Client::accept`].
+    pub async fn refuse(&self, id: &TaskId, reason: &str) -> Result<(), AdvanceError> {
+        let by = self.role().clone();
+        self.move_on(id, &Command::Refuse { by, reason: reason.to_owned() }).await
+    }
+
+    /// Revives a dead task: it goes back onto its queue, with its attempts counted anew and at
+    /// least 7 days of time.
+    ///
+    /// # Errors
+    /// See [`AdvanceError`]; a refusal says that the task is not dead.
+    pub async fn retry(&self, id: &TaskId) -> Result<(), AdvanceError> {
+        self.move_on(id, &Command::Revive).await
+    }
+
+    async fn move_on(&self, id: &TaskId, command: &Command) -> Result<(), AdvanceError> {
+        let mut log = TaskLog::read(self.bus(), id.clone(), self.by().clone()).await?;
+        log.execute(command).await?;
+        match log.state() {
+            Some(state) if state.end().is_some() => Ok(self.finish(state).await?),
+            _ => advance(self.bus(), self.by(), &mut log).await,
+        }
     }
 }
 
@@ -312,7 +381,6 @@ impl Survey {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn a_verdict_is_a_yes_or_a_no_and_nothing_else() {

@@ -138,7 +138,7 @@ impl Client {
         let mut children = Vec::new();
         for Effect::Delegate { assignment } in state.effects.values() {
             let client = Self::new(self.bus().clone(), assignment.delegator.clone());
-            match client.carry_out(assignment.clone(), true).await {
+            match client.carry_out(assignment.clone(), None, true).await {
                 Ok(_) => children.push(assignment.task_id.clone()),
                 // The id belongs to other work: no child of this task.
                 Err(DelegateError::IdReused { .. } | DelegateError::Invalid(_)) => {}

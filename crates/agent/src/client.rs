@@ -13,23 +13,21 @@ use std::{
     },
 };
 
-use serde_json::Value;
-use sinew_bus::{
-    Bus, ExecuteError, HistoryError, PublishError, RawMessage, RequestError, TaskLog, clock,
-};
+use sinew_bus::{Bus, ExecuteError, HistoryError, ObjectError, PublishError, TaskLog, clock};
 use sinew_model::{
-    Assignment, Entry, Role, TaskId, Transition,
-    limits::{EFFECT_KEY_BYTES, FOLLOW_EVERY},
-    stream::{AGENT_TASKS, TASK_LOG},
-    task::{Actor, AssignmentError, Command, Effect, End, Refusal, State, Stored, Task},
+    Assignment, Role, TaskId,
+    limits::EFFECT_KEY_BYTES,
+    stream::AGENT_TASKS,
+    task::{Actor, AssignmentError, Command, Effect, Refusal, State},
 };
 use tokio::sync::Mutex;
 
 use crate::{
-    advance::{AdvanceError, advance},
+    advance::advance,
+    body::Body,
     delegation::{Delegation, Delegator},
     enqueue::{self, EnqueueError, Placed},
-    lookout::Lookout,
+    follow::FollowError,
     report,
 };
 
@@ -96,6 +94,13 @@ pub enum DelegateError {
         /// How many there are.
         stored: u64,
     },
+    /// The store of large bodies is full: nothing was delegated. Try again when tasks with large
+    /// bodies are gone, or give the store more room.
+    #[error("the input is too large for a message, and could not be kept")]
+    BodiesFull(#[source] ObjectError),
+    /// The input is too large for a message and could not be stored: nothing was delegated.
+    #[error("the input is too large for a message, and could not be kept")]
+    Body(#[source] ObjectError),
     /// It is not known whether the task was delegated. Delegate it again under the same id: it
     /// will exist once.
     #[error("it is not known whether task {id} was delegated")]
@@ -132,31 +137,6 @@ pub enum DelegateError {
     /// The log could not be read, so it is not known whether the id is taken; nothing was sent.
     #[error("the task's log could not be read")]
     Unreadable(#[from] HistoryError),
-}
-
-/// Why a task can't be followed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum FollowError {
-    /// There is no such task.
-    #[error("there is no task {id}")]
-    NoTask {
-        /// The id.
-        id: TaskId,
-    },
-    /// The log could not be read.
-    #[error("the task's log could not be read")]
-    Read(#[from] HistoryError),
-}
-
-/// How a task ended.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct Outcome {
-    /// The end itself.
-    pub end: End,
-    /// Attempts that were begun.
-    pub attempts: u32,
 }
 
 impl Client {
@@ -214,14 +194,14 @@ impl Client {
     /// See [`DelegateError`].
     pub async fn delegate(&self, what: Delegation) -> Result<Delegated, DelegateError> {
         if let Some(acting) = &self.acting {
-            let (child, look) = self.record(acting, what).await?;
-            return self.carry_out(child, look).await;
+            let (child, body, look) = self.record(acting, what).await?;
+            return self.carry_out(child, body, look).await;
         }
         let by = Delegator { role: self.by.role.clone(), parent: None };
         let given = what.id.clone();
         let id = given.clone().unwrap_or_else(new_id);
-        let assignment = what.assignment(id, self.bus.subjects().org().clone(), &by);
-        self.carry_out(assignment, given.is_some()).await
+        let (assignment, body) = what.assignment(id, self.bus.subjects().org().clone(), &by);
+        self.carry_out(assignment, body, given.is_some()).await
     }
 
     /// Records in the log of the task on whose behalf it is made what is about to be delegated.
@@ -231,7 +211,7 @@ impl Client {
         &self,
         acting: &Acting,
         what: Delegation,
-    ) -> Result<(Assignment, bool), DelegateError> {
+    ) -> Result<(Assignment, Option<Body>, bool), DelegateError> {
         let mut log = acting.log.lock().await;
         let key = match &what.key {
             Some(key) if key.is_empty() || key.len() > EFFECT_KEY_BYTES => {
@@ -245,22 +225,25 @@ impl Client {
         let parent = Some((log.id().clone(), depth.unwrap_or_default()));
         let by = Delegator { role: self.by.role.clone(), parent };
         let id = what.id.clone().unwrap_or_else(|| TaskId::of_effect(log.id(), &key));
-        let assignment = what.assignment(id, self.bus.subjects().org().clone(), &by);
+        let (assignment, body) = what.assignment(id, self.bus.subjects().org().clone(), &by);
         if let Err(error) = assignment.encode() {
             if let AssignmentError::TooDeep { .. } = error {
                 return Err(DelegateError::TooDeep { chain: self.chain(log.id()).await? });
             }
             return Err(DelegateError::Invalid(error));
         }
+        // The log must not promise what is not stored: who finds the record after a crash has
+        // nothing but the claim.
+        self.store(&assignment, body.clone()).await?;
         let effect = Box::new(Effect::Delegate { assignment: assignment.clone() });
         let attempt = acting.attempt;
         let command = Command::Effect { attempt, key: key.clone(), effect };
         match log.execute(&command).await {
-            Ok(_) => Ok((assignment, what.id.is_some())),
+            Ok(_) => Ok((assignment, None, what.id.is_some())),
             Err(ExecuteError::Refused(Refusal::EffectRecorded)) => {
                 match log.state().and_then(|state| state.effects.get(&key)) {
-                    Some(Effect::Delegate { assignment }) => Ok((assignment.clone(), true)),
-                    None => Ok((assignment, true)),
+                    Some(Effect::Delegate { assignment }) => Ok((assignment.clone(), None, true)),
+                    None => Ok((assignment, None, true)),
                 }
             }
             Err(error) => Err(DelegateError::Parent(error)),
@@ -287,6 +270,7 @@ impl Client {
     pub(crate) async fn carry_out(
         &self,
         assignment: Assignment,
+        body: Option<Body>,
         look: bool,
     ) -> Result<Delegated, DelegateError> {
         assignment.encode()?;
@@ -295,9 +279,13 @@ impl Client {
         if look {
             log.refresh().await?;
             if log.state().is_some() {
-                return existing(&log, &assignment, id);
+                let known = existing(&log, &assignment, id)?;
+                // What was lost since is there again, for whoever tries the task again.
+                self.store(&assignment, body).await?;
+                return Ok(known);
             }
         }
+        self.store(&assignment, body).await?;
         if !assignment.after.is_empty() {
             return self.delegate_after(assignment, log).await;
         }
@@ -349,6 +337,24 @@ impl Client {
         Ok(Delegated { id, existed })
     }
 
+    /// Puts an input that is too large for a message where its assignment says.
+    async fn store(
+        &self,
+        assignment: &Assignment,
+        body: Option<Body>,
+    ) -> Result<(), DelegateError> {
+        let Some(body) = body else { return Ok(()) };
+        body.store(&self.bus, assignment.parent.as_ref()).await.map_err(|error| match error {
+            ObjectError::Full(_) => DelegateError::BodiesFull(error),
+            ObjectError::Store(_)
+            | ObjectError::Read(_)
+            | ObjectError::Missing { .. }
+            | ObjectError::Corrupt { .. }
+            | ObjectError::Crowded { .. }
+            | _ => DelegateError::Body(error),
+        })
+    }
+
     /// The queue knew the id: what it holds under it must be the same work, and is what counts.
     async fn queued_before(
         &self,
@@ -379,97 +385,6 @@ impl Client {
         Ok(self.bus.history(id).await?.task.state)
     }
 
-    /// Follows a task: first every entry that its log has, then each new one, up to its end.
-    ///
-    /// # Errors
-    /// When the log can't be read.
-    pub async fn follow(&self, id: &TaskId) -> Result<Follow, HistoryError> {
-        // First listen and then read, so that nothing falls in between.
-        let filter = self.bus.subjects().log(id);
-        let hints = self.bus.watch_subject(filter.as_str()).await.map_err(|why| {
-            let source = RequestError::Unsendable { subject: filter.to_string(), why };
-            HistoryError::Request { task: id.clone(), source }
-        })?;
-        Ok(Follow {
-            bus: self.bus.clone(),
-            id: id.clone(),
-            lookout: Lookout::new(hints, FOLLOW_EVERY),
-            task: Task::default(),
-            ready: VecDeque::new(),
-        })
-    }
-
-    /// Waits until a task has ended.
-    ///
-    /// # Errors
-    /// When there is no such task, or its log can't be read.
-    pub async fn outcome(&self, id: &TaskId) -> Result<Outcome, FollowError> {
-        let mut follow = self.follow(id).await?;
-        if follow.next().await?.is_none() && follow.state().is_none() {
-            return Err(FollowError::NoTask { id: id.clone() });
-        }
-        // Its end is the last entry: a dead task may have been revived.
-        while follow.next().await?.is_some() {}
-        match follow.state().and_then(|state| Some((state.end()?, state.attempts))) {
-            Some((end, attempts)) => Ok(Outcome { end: end.clone(), attempts }),
-            None => Err(FollowError::NoTask { id: id.clone() }),
-        }
-    }
-
-    /// Answers the question of a blocked task, which goes back onto its queue. `key` names the
-    /// question that is meant; `None`: whichever is open.
-    ///
-    /// # Errors
-    /// See [`AdvanceError`]; a refusal says that the task has no such question, or that the answer
-    /// is none of its choices. After any other error the answer may have been taken; then the
-    /// controllers go on.
-    pub async fn answer(
-        &self,
-        id: &TaskId,
-        key: Option<&str>,
-        answer: Value,
-    ) -> Result<(), AdvanceError> {
-        self.move_on(id, &Command::Answer { key: key.map(ToOwned::to_owned), answer }).await
-    }
-
-    /// Accepts a submitted result on behalf of this client's role: the task is completed.
-    ///
-    /// # Errors
-    /// See [`AdvanceError`]; a refusal says that there is no such result, or that it is the role's
-    /// own work.
-    pub async fn accept(&self, id: &TaskId, evidence: Value) -> Result<(), AdvanceError> {
-        let by = self.by.role.clone();
-        self.move_on(id, &Command::Accept { by, evidence }).await
-    }
-
-    /// Refuses a submitted result on behalf of this client's role: the task goes back to a worker
-    /// with the reason, or after three refusals in a row to a person.
-    ///
-    /// # Errors
-    /// As [`Client::accept`].
-    pub async fn refuse(&self, id: &TaskId, reason: &str) -> Result<(), AdvanceError> {
-        let by = self.by.role.clone();
-        self.move_on(id, &Command::Refuse { by, reason: reason.to_owned() }).await
-    }
-
-    /// Revives a dead task: it goes back onto its queue, with its attempts counted anew and at
-    /// least 7 days of time.
-    ///
-    /// # Errors
-    /// See [`AdvanceError`]; a refusal says that the task is not dead.
-    pub async fn retry(&self, id: &TaskId) -> Result<(), AdvanceError> {
-        self.move_on(id, &Command::Revive).await
-    }
-
-    async fn move_on(&self, id: &TaskId, command: &Command) -> Result<(), AdvanceError> {
-        let mut log = TaskLog::read(&self.bus, id.clone(), self.by.clone()).await?;
-        log.execute(command).await?;
-        match log.state() {
-            Some(state) if state.end().is_some() => Ok(self.finish(state).await?),
-            _ => advance(&self.bus, &self.by, &mut log).await,
-        }
-    }
-
     /// Does what an ended task left outstanding: carries out the effects that it recorded, then
     /// reports its end to the delegator. All of it may have been done before; nothing is done
     /// twice.
@@ -498,7 +413,7 @@ impl Client {
                 continue;
             }
             let client = Self::new(self.bus.clone(), assignment.delegator.clone());
-            match client.carry_out(assignment.clone(), true).await {
+            match client.carry_out(assignment.clone(), None, true).await {
                 // An id that other work has taken is not helped by a repetition; the handler knew.
                 Ok(_) | Err(DelegateError::IdReused { .. } | DelegateError::Invalid(_)) => {}
                 Err(error) => return Err(FinishError::Effect(error)),
@@ -565,61 +480,4 @@ pub fn new_id() -> TaskId {
     let word = format!("t{}", clock::unique());
     // A letter and hexadecimal digits are always an id; the fallback is never reached.
     word.parse().unwrap_or_else(|_| TaskId::of_undecodable(0, word.as_bytes()))
-}
-
-/// The life of a task as it goes on.
-#[derive(Debug)]
-pub struct Follow {
-    bus: Bus,
-    id: TaskId,
-    lookout: Lookout,
-    task: Task,
-    ready: VecDeque<Stored>,
-}
-
-impl Follow {
-    /// The next entry; `None` once the task has ended, or where there is no such task.
-    ///
-    /// # Errors
-    /// When the log can't be read. Asking again goes on where it stopped.
-    pub async fn next(&mut self) -> Result<Option<Entry>, HistoryError> {
-        loop {
-            if let Some(stored) = self.ready.pop_front() {
-                return Ok(Some(stored.entry));
-            }
-            let end = self.state().and_then(State::end);
-            if end.is_some_and(|end| end.transition() != Transition::Dead) {
-                return Ok(None);
-            }
-            let may_be_revived = end.is_some();
-            let filter = self.bus.subjects().log(&self.id);
-            let from = self.task.last_seq.saturating_add(1);
-            let failed = |source| HistoryError::Request { task: self.id.clone(), source };
-            match self.bus.first_from(TASK_LOG, filter.as_str(), from).await.map_err(failed)? {
-                Some(message) => self.take(&message),
-                None if self.task.last_seq == 0 || may_be_revived => return Ok(None),
-                None => self.lookout.wait().await,
-            }
-        }
-    }
-
-    /// The state after the entries that [`Follow::next`] has read.
-    #[must_use]
-    pub const fn state(&self) -> Option<&State> {
-        self.task.state.as_ref()
-    }
-
-    fn take(&mut self, message: &RawMessage) {
-        match message.stored(self.bus.subjects()) {
-            Ok(stored) => {
-                if self.task.apply(&self.id, &stored).is_ok() {
-                    self.ready.push_back(stored);
-                }
-            }
-            Err(error) => {
-                tracing::debug!(task = %self.id, seq = message.seq, %error, "passed over");
-                self.task.skip(message.seq);
-            }
-        }
-    }
 }

@@ -20,9 +20,10 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     advance::Survey,
     ask::Ask,
-    client::{Client, DelegateError, Delegated, Outcome},
+    client::{Client, DelegateError, Delegated},
     delegation::Delegation,
     event::{Emission, EmitError},
+    follow::Outcome,
     handler::Failure,
 };
 

@@ -2,7 +2,9 @@
 
 use serde_json::{Map, Value};
 use sinew_bus::clock;
-use sinew_model::{Assignment, Band, OrgId, Role, TaskId, Time};
+use sinew_model::{Assignment, Band, OrgId, Role, TaskId, Time, claim::Side};
+
+use crate::body::Body;
 
 /// A task to delegate: to which role, and what.
 #[derive(Clone, Debug)]
@@ -43,7 +45,8 @@ impl Delegation {
         }
     }
 
-    /// What the worker needs: any JSON, with the rest of the assignment at most 1,032,192 bytes.
+    /// What the worker needs: any JSON of at most 64 MiB. What is too large for a message goes
+    /// through the org's object store, and the worker sees no difference.
     pub fn input(mut self, input: impl Into<Value>) -> Self {
         self.input = input.into();
         self
@@ -122,15 +125,22 @@ impl Delegation {
         serde_json::json!([role, title, input, id, how, verifier, escalate_to]).to_string()
     }
 
-    /// The assignment of it.
-    pub(crate) fn assignment(&self, id: TaskId, org: OrgId, by: &Delegator) -> Assignment {
-        Assignment {
+    /// The assignment of it, and the input that is too large to be in it.
+    pub(crate) fn assignment(
+        &self,
+        id: TaskId,
+        org: OrgId,
+        by: &Delegator,
+    ) -> (Assignment, Option<Body>) {
+        let (input, body) = Body::split(&id, Side::Input, self.input.clone());
+        let assignment = Assignment {
             task_id: id,
             org_id: org,
             role: self.role.clone(),
             delegator: by.role.clone(),
             title: self.title.clone(),
-            input: self.input.clone(),
+            input,
+            input_ref: body.as_ref().map(|body| body.claim.clone()),
             parent: by.parent.as_ref().map(|(parent, _)| parent.clone()),
             depth: by.parent.as_ref().map_or(0, |(_, depth)| depth.saturating_add(1)),
             priority: self.priority,
@@ -143,7 +153,8 @@ impl Delegation {
             verifier: self.verifier.clone(),
             escalate_to: self.escalate_to.clone(),
             extra: Map::new(),
-        }
+        };
+        (assignment, body)
     }
 }
 

@@ -23,12 +23,14 @@
 
 pub mod advance;
 pub mod ask;
+pub mod body;
 pub mod cancel;
 pub mod client;
 pub mod context;
 pub mod delegation;
 pub mod enqueue;
 pub mod event;
+pub mod follow;
 pub mod handler;
 mod lookout;
 pub mod program;
@@ -39,13 +41,13 @@ pub mod schedule;
 
 pub use advance::{AdvanceError, advance};
 pub use ask::Ask;
+pub use body::BodyError;
 pub use cancel::{Cancelled, CancelledTask};
-pub use client::{
-    Client, DelegateError, Delegated, FinishError, Follow, FollowError, Outcome, new_id,
-};
+pub use client::{Client, DelegateError, Delegated, FinishError, new_id};
 pub use context::Context;
 pub use delegation::Delegation;
 pub use event::{Emission, EmitError};
+pub use follow::{Follow, FollowError, Outcome};
 pub use handler::{Failure, Handler};
 pub use program::Program;
 pub use runtime::{Runtime, RuntimeError, Settings, Tally};

@@ -19,9 +19,15 @@ use sinew_model::{
 pub async fn ended(bus: &Bus, from: &Role, state: &State) -> Result<(), PublishError> {
     let (Some(assignment), Some(end)) = (&state.assignment, state.end()) else { return Ok(()) };
     let mut body = match end {
-        End::Completed { result, verified } => {
-            json!({ "result": bounded(result), "verified": verified })
-        }
+        // The log of the task says where the whole result lies; the inbox never has it.
+        End::Completed { result, verified } => match &state.result_ref {
+            Some(claim) => json!({
+                "result": { "truncated": true, "bytes": claim.bytes },
+                "resultRef": claim,
+                "verified": verified,
+            }),
+            None => json!({ "result": bounded(result), "verified": verified }),
+        },
         End::Failed { cause } => json!({ "cause": cause }),
         End::Cancelled { reason } => json!({ "reason": reason }),
         End::Dead { cause, detail } => json!({ "cause": cause, "detail": detail }),

@@ -24,7 +24,7 @@ use sinew_model::{
     Band, InstanceId, Role, limits,
     retry::Backoff,
     stream::{
-        AGENT_MAIL, AGENT_PRESENCE, AGENT_TASKS, ORG_EVENTS, TASK_LOG, TASK_SCHEDULES,
+        AGENT_MAIL, AGENT_PRESENCE, AGENT_TASKS, OBJ_BODIES, ORG_EVENTS, TASK_LOG, TASK_SCHEDULES,
         work_consumer_name, work_consumer_of,
     },
 };
@@ -139,7 +139,9 @@ impl Runtime {
 }
 
 async fn ensure(host: &Host) -> Result<(), EnsureError> {
-    for stream in [TASK_SCHEDULES, AGENT_TASKS, TASK_LOG, AGENT_MAIL, AGENT_PRESENCE, ORG_EVENTS] {
+    let streams =
+        [TASK_SCHEDULES, AGENT_TASKS, TASK_LOG, AGENT_MAIL, AGENT_PRESENCE, ORG_EVENTS, OBJ_BODIES];
+    for stream in streams {
         host.topology.ensure_stream(&host.bus, stream).await?;
     }
     host.topology.ensure_work_consumer(&host.bus, &host.settings.role, Band::Normal).await

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use serde_json::json;
-use sinew_agent::{DelegateError, EmitError, FollowError, RuntimeError, schedule};
+use sinew_agent::{BodyError, DelegateError, EmitError, FollowError, RuntimeError, schedule};
 use sinew_bus::{
     ConnectError, EnsureError, ExecuteError, HistoryError, PublishError, RequestError, ScanError,
     TopologyError,
@@ -146,6 +146,7 @@ fn known(cause: &(dyn std::error::Error + 'static)) -> Option<(Code, Option<Stri
     let (code, hint) = None
         .or_else(|| cause.downcast_ref().map(of_delegate))
         .or_else(|| cause.downcast_ref().map(of_schedule))
+        .or_else(|| cause.downcast_ref().map(of_body))
         .or_else(|| cause.downcast_ref().map(of_follow))
         .or_else(|| cause.downcast_ref().map(of_execute))
         .or_else(|| cause.downcast_ref().map(of_emit))
@@ -190,6 +191,11 @@ fn of_delegate(error: &DelegateError) -> Verdict {
         DelegateError::SchedulesFull { .. } => {
             (Code::Refused, Some("nothing was delegated; try again when some have begun"))
         }
+        DelegateError::BodiesFull(_) => (
+            Code::Refused,
+            Some("nothing was delegated; `sinew topology` gives OBJ_sinew-bodies more room"),
+        ),
+        DelegateError::Body(_) => (Code::Unreachable, IS_IT_UP),
         DelegateError::Unknown { .. } => (Code::Unknown, SAME_ID),
         DelegateError::Failed(source) => of_publish(source),
         DelegateError::Parent(source) | DelegateError::Log(source) => of_execute(source),
@@ -227,9 +233,14 @@ fn of_schedule(error: &schedule::Error) -> Verdict {
     }
 }
 
+fn of_body(error: &BodyError) -> Verdict {
+    if error.is_lost() { (Code::NotFound, None) } else { (Code::Unreachable, IS_IT_UP) }
+}
+
 fn of_follow(error: &FollowError) -> Verdict {
     match error {
         FollowError::NoTask { .. } => (Code::NotFound, Some("`sinew task list` shows the tasks")),
+        FollowError::Result(source) => of_body(source),
         FollowError::Read(_) | _ => (Code::Unreachable, IS_IT_UP),
     }
 }

@@ -225,7 +225,7 @@ impl InstanceId {
     }
 }
 
-fn hex(bytes: &[u8], take: usize) -> String {
+pub(crate) fn hex(bytes: &[u8], take: usize) -> String {
     use fmt::Write as _;
     bytes.iter().take(take).fold(String::new(), |mut out, byte| {
         // Writing to a String cannot fail.

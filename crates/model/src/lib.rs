@@ -5,10 +5,12 @@
 //! checked against by programs in other languages.
 //!
 //! Read it in this order: [`id`] and [`subject`] name things; [`task`] is what
-//! everything else serves; [`schedule`] is how it recurs; [`mail`], [`event`] and [`presence`] are the other envelopes;
+//! everything else serves; [`schedule`] is how it recurs; [`claim`] stands for what does not fit a
+//! message; [`mail`], [`event`] and [`presence`] are the other envelopes;
 //! [`stream`] is where all of it is stored; [`limits`] bounds all of it;
 //! [`schema`] tells it to other languages.
 
+pub mod claim;
 pub mod event;
 pub mod header;
 pub mod id;
@@ -23,6 +25,7 @@ pub mod subject;
 pub mod task;
 pub mod time;
 
+pub use claim::Claim;
 pub use id::{IdError, InstanceId, MeetingId, OrgId, Role, Root, ScheduleName, TaskId};
 pub use schedule::Schedule;
 pub use subject::{Address, Band, Subject, Subjects};

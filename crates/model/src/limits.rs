@@ -401,8 +401,38 @@ pub const TERM_GRACE: Duration = Duration::from_secs(5);
 /// How long what a program started in its group may hold its pipes open after its own end.
 pub const PROGRAM_LEFTOVERS: Duration = Duration::from_secs(1);
 
-/// Bytes of a program's stdout that are kept as its result.
-pub const OUTPUT_BYTES: usize = 524_288;
+/// Bytes of a program's stdout that are kept, its begun line and its text together: as much as
+/// a result may have. That much memory it may take for each task that it works on.
+pub const OUTPUT_BYTES: usize = LARGE_BODY_BYTES;
+
+// --- Bodies in the object store --------------------------------------------------------------------
+
+/// Largest input or result, in bytes of JSON, that travels inside a message. What is left of
+/// [`BODY_BYTES`] is room for everything else that an assignment has, so that it depends on the
+/// input alone where that lies, and the same work is always the same.
+pub const INLINE_BYTES: usize = BODY_BYTES - 4_096;
+
+/// Largest input or result, in bytes of JSON. It is held in memory as a whole by whoever delegates,
+/// works and reads; what is larger belongs into a store of its own, and its place into the input.
+pub const LARGE_BODY_BYTES: usize = 64 * 1_048_576;
+
+/// Bytes of all large bodies of an org: sixteen of the largest, or fifty of 20 MB. The server keeps
+/// so much of its disk free for it, so it is no more than a laptop can spare; a deployment sets
+/// its own.
+pub const BODIES_STORED: i64 = 1_073_741_824;
+
+/// Size of the chunks of an object: what other clients of the object store use.
+pub const CHUNK_BYTES: usize = 131_072;
+
+/// Times that an object is stored again after somebody else stored or deleted it meanwhile.
+pub const OBJECT_ROUNDS: u32 = 8;
+
+/// How long an object that no task claims is kept. Between the object and the claim lie seconds;
+/// the rest is for a delegator that tries again under the same id.
+pub const BODIES_KEPT: Duration = Duration::from_secs(24 * 3600);
+
+/// Time between two looks for objects that nobody claims.
+pub const BODIES_EVERY: Duration = Duration::from_secs(600);
 
 // --- Views -----------------------------------------------------------------------------------------
 

@@ -13,9 +13,10 @@ pub use overlay::{ConsumerOverlay, Overlay, OverlayError, Span, StreamOverlay};
 use crate::{
     id::Role,
     limits::{
-        ACK_PENDING, ACK_WAIT, DEDUP_WINDOW, ENDS_ACK_WAIT, ENDS_PENDING, EVENTS_KEPT, FIRING_WAIT,
-        FIRINGS_PENDING, MAIL_KEPT, MAIL_STORED, MESSAGE_BYTES, PRESENCE_KEPT, PRESENCE_STORED,
-        PULLS_WAITING, SCHEDULE_BYTES, SCHEDULE_HISTORY, SCHEDULES_STORED, TASKS_QUEUED,
+        ACK_PENDING, ACK_WAIT, BODIES_STORED, DEDUP_WINDOW, ENDS_ACK_WAIT, ENDS_PENDING,
+        EVENTS_KEPT, FIRING_WAIT, FIRINGS_PENDING, MAIL_KEPT, MAIL_STORED, MESSAGE_BYTES,
+        PRESENCE_KEPT, PRESENCE_STORED, PULLS_WAITING, SCHEDULE_BYTES, SCHEDULE_HISTORY,
+        SCHEDULES_STORED, TASKS_QUEUED,
     },
     subject::{Band, Subjects},
     task::Transition,
@@ -40,6 +41,12 @@ pub const MEETINGS: &str = "MEETINGS";
 
 /// The consumer of the controllers that see to what ended.
 pub const ENDS_CONSUMER: &str = "sinew-ends";
+
+/// Bodies that are too large for a message: the stream of the object store [`BODIES`].
+pub const OBJ_BODIES: &str = "OBJ_sinew-bodies";
+
+/// The object store as its clients call it.
+pub const BODIES: &str = "sinew-bodies";
 
 /// What a stream is to be. A field that the catalogue leaves to the server is not here, so that
 /// what a later server adds is no drift.
@@ -83,6 +90,9 @@ pub struct StreamSpec {
     pub allow_msg_ttl: bool,
     /// Whether a message may be a schedule.
     pub allow_msg_schedules: bool,
+    /// Whether a message may take the place of all others on its subject, as object stores need.
+    #[serde(skip_serializing_if = "is_false")]
+    pub allow_rollup_hdrs: bool,
     /// Where what was stored is published again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub republish: Option<Republish>,
@@ -259,6 +269,7 @@ impl Catalogue {
             presence(subjects),
             events(subjects),
             meetings(subjects),
+            bodies(),
         ];
         Self { streams, consumers: ConsumerDefaults::default(), subjects: subjects.clone() }
     }
@@ -372,6 +383,7 @@ fn kept(name: &'static str, description: &'static str, subjects: Vec<String>) ->
         allow_atomic: true,
         allow_msg_ttl: false,
         allow_msg_schedules: false,
+        allow_rollup_hdrs: false,
         republish: None,
         sources: Vec::new(),
     }
@@ -475,8 +487,24 @@ fn meetings(subjects: &Subjects) -> StreamSpec {
     kept(MEETINGS, "What meetings said and decided", own)
 }
 
+fn bodies() -> StreamSpec {
+    // In the order in which clients of object stores make them.
+    let own =
+        vec![Subjects::chunks(BODIES, ">").to_string(), Subjects::object(BODIES, ">").to_string()];
+    StreamSpec {
+        max_bytes: BODIES_STORED,
+        allow_rollup_hdrs: true,
+        ..kept(OBJ_BODIES, "Inputs and results that are too large for a message", own)
+    }
+}
+
 fn bytes(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the serializer hands out references")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// Spans as the JetStream API writes them.

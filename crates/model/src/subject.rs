@@ -211,6 +211,19 @@ impl Subjects {
         self.under(format_args!("agents.{role}.heartbeat"))
     }
 
+    /// `$O.{bucket}.M.{name}`: what an object store knows of an object; the name in URL-safe
+    /// base64, or `*`. Object stores have subjects of their own, the same under every root.
+    #[must_use]
+    pub fn object(bucket: &str, name: &str) -> Subject {
+        Subject(format!("$O.{bucket}.M.{name}"))
+    }
+
+    /// `$O.{bucket}.C.{nuid}`: the chunks of one version of an object, or `*`.
+    #[must_use]
+    pub fn chunks(bucket: &str, nuid: &str) -> Subject {
+        Subject(format!("$O.{bucket}.C.{nuid}"))
+    }
+
     /// `genbrain.agents.*.heartbeat`: everybody's signs of life.
     #[must_use]
     pub fn heartbeats(&self) -> Subject {

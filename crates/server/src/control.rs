@@ -4,8 +4,10 @@
 //! [`presence`] knows which instances show signs of life; [`orphan`] takes back what a dead one
 //! held; [`schedule`] turns the firings of recurring tasks into tasks; [`wake`] moves tasks on when
 //! what they wait for has ended; [`ends`] sees to what an end leaves to be done; [`parked`] hears
-//! which messages the server has given up; [`sweep`] finds tasks that nothing can move any more.
+//! which messages the server has given up; [`bodies`] deletes large bodies that no task claims any
+//! more; [`sweep`] finds tasks that nothing can move any more.
 
+pub mod bodies;
 pub mod ends;
 pub mod orphan;
 pub mod parked;

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::control::{
+    bodies::{self, Collector},
     ends::Ends,
     orphan::Orphans,
     parked::Parked,
@@ -37,13 +38,21 @@ pub struct Settings {
     /// The login of the system account, by which the server tells at once of connections that end;
     /// without it, a dead agent is noticed by its silence.
     pub system: Option<sinew_bus::Config>,
+    /// How often large bodies that nobody claims are looked for, and how old they must be.
+    pub bodies: bodies::Pace,
 }
 
 impl Settings {
     /// The standard pace, without the system account.
     #[must_use]
     pub fn new(topology: Topology, views: impl Into<PathBuf>) -> Self {
-        Self { topology, views: views.into(), pace: Pace::default(), system: None }
+        Self {
+            topology,
+            views: views.into(),
+            pace: Pace::default(),
+            system: None,
+            bodies: bodies::Pace::default(),
+        }
     }
 }
 
@@ -98,6 +107,8 @@ pub async fn serve(
     let orphans = Orphans::new(bus.clone(), settings.system)?;
     let recurring = Recurring::bind(&bus).await?;
 
+    let collector = Collector::new(bus.clone(), settings.bodies);
+
     let mut parts = Parts { running: JoinSet::new(), stop: shutdown.child_token() };
     let listening = bus.clone();
     parts.add(|stop| presence.listen(listening, stop));
@@ -107,6 +118,7 @@ pub async fn serve(
     parts.add(|stop| parked.run(stop));
     parts.add(|stop| recurring.run(stop));
     parts.add(|stop| orphans.run(stop));
+    parts.add(|stop| collector.run(stop));
     parts.add_fallible(|stop| async move { Ok(ends.run(stop).await?) });
     parts.add_fallible(|stop| async move { Ok(projection.follow(&bus, stop).await?) });
     parts.run().await

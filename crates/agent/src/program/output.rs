@@ -19,8 +19,10 @@ pub(super) enum Line {
 }
 
 /// What a program printed so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Output {
+    /// Most bytes of the begun line and the text together.
+    limit: usize,
     /// The begun line.
     line: Vec<u8>,
     text: String,
@@ -28,15 +30,26 @@ pub(super) struct Output {
     result: Option<Value>,
 }
 
+impl Default for Output {
+    fn default() -> Self {
+        Self::bounded(OUTPUT_BYTES)
+    }
+}
+
 impl Output {
+    fn bounded(limit: usize) -> Self {
+        Self { limit, line: Vec::new(), text: String::new(), cut: false, result: None }
+    }
+
     /// Takes the next bytes, and gives what whole lines report.
     pub(super) fn take(&mut self, bytes: &[u8]) -> Vec<Line> {
         let mut lines = Vec::new();
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {
             // A line that never ends is kept up to the bound, and is text.
-            let room = OUTPUT_BYTES.saturating_sub(self.line.len());
+            let held = self.line.len().saturating_add(self.text.len());
+            let room = self.limit.saturating_sub(held);
             self.cut |= part.len() > room;
-            self.line.extend(part.iter().take(room));
+            self.line.extend_from_slice(part.get(..room).unwrap_or(part));
             if part.ends_with(b"\n") {
                 lines.extend(self.end_line());
             }
@@ -80,7 +93,7 @@ impl Output {
     }
 
     fn keep(&mut self, line: &str) {
-        if self.text.len().saturating_add(line.len()) <= OUTPUT_BYTES {
+        if self.text.len().saturating_add(line.len()) <= self.limit {
             self.text.push_str(line);
         } else {
             self.cut = true;
@@ -143,8 +156,10 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    const LIMIT: usize = 50_000;
+
     fn all(text: &str, step: usize) -> (Vec<Line>, Value) {
-        let mut output = Output::default();
+        let mut output = Output::bounded(LIMIT);
         let mut lines = Vec::new();
         for bytes in text.as_bytes().chunks(step) {
             lines.extend(output.take(bytes));
@@ -179,12 +194,12 @@ mod tests {
 
     #[test]
     fn output_without_end_is_bounded_and_says_so() {
-        let (lines, result) = all(&"x".repeat(3 * OUTPUT_BYTES), 4_096);
+        let (lines, result) = all(&"x".repeat(3 * LIMIT), 4_096);
         assert!(lines.is_empty());
-        assert!(result.as_str().unwrap().len() <= OUTPUT_BYTES + CUT.len());
+        assert!(result.as_str().unwrap().len() <= LIMIT + CUT.len());
         assert!(result.as_str().unwrap().ends_with(CUT));
-        let many = "a line\n".repeat(OUTPUT_BYTES);
-        assert!(all(&many, 65_536).1.as_str().unwrap().len() <= OUTPUT_BYTES + CUT.len());
+        let many = "a line\n".repeat(LIMIT);
+        assert!(all(&many, 65_536).1.as_str().unwrap().len() <= LIMIT + CUT.len());
     }
 
     #[test]

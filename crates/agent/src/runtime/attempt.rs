@@ -5,9 +5,12 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::FutureExt as _;
-use sinew_bus::{Delivery, ExecuteError, RequestError, TaskLog, clock};
+use serde_json::Value;
+use sinew_bus::{Bus, Delivery, ExecuteError, RequestError, TaskLog, clock};
 use sinew_model::{
-    limits::{LISTEN_AFTER, NAK_DELAY, PROGRESS_EVERY, TERM_GRACE, TRY_AGAIN},
+    Assignment,
+    claim::Side,
+    limits::{LARGE_BODY_BYTES, LISTEN_AFTER, NAK_DELAY, PROGRESS_EVERY, TERM_GRACE, TRY_AGAIN},
     task::{Command, Refusal, ReleaseReason},
 };
 use tokio::{
@@ -23,6 +26,7 @@ use super::{
     settle::{self, Letting},
 };
 use crate::{
+    body::{self, Body},
     client::{Acting, Client},
     context::{Context, Known, Progress},
     handler::{Failure, Handler},
@@ -31,7 +35,18 @@ use crate::{
 };
 
 /// What a handler's task ends with.
-type Returned = Result<Result<serde_json::Value, Failure>, JoinError>;
+type Returned = Result<Outcome, JoinError>;
+
+/// What the work on an attempt came to.
+type Outcome = Result<Value, Undone>;
+
+/// Why the work on an attempt has no result.
+enum Undone {
+    /// The handler says so.
+    Failed(Failure),
+    /// There is nothing to work on.
+    BodyLost(String),
+}
 
 /// How long a handler that was told to stop may go on before it is dropped: a program has its own
 /// grace between SIGTERM and SIGKILL within that.
@@ -43,7 +58,7 @@ pub(crate) async fn work<H: Handler>(host: Arc<Host>, handler: Arc<H>, mut deliv
         Begin::Run(begun) => {
             host.count(|counts| &counts.started);
             delivery.leave_to_log();
-            run(&host, &*handler, *begun, &delivery).await
+            run(&host, handler, *begun, &delivery).await
         }
         Begin::Ended(log) => {
             host.count(|counts| &counts.dropped);
@@ -123,7 +138,7 @@ struct Running<'a> {
 
 async fn run<H: Handler>(
     host: &Arc<Host>,
-    handler: &H,
+    handler: Arc<H>,
     begun: Begun,
     delivery: &Delivery,
 ) -> Letting {
@@ -135,9 +150,15 @@ async fn run<H: Handler>(
     let (sender, progress) = watch::channel(None);
     let acting = Acting::new(Arc::clone(&log), start.attempt, true);
     let client = Client::for_attempt(host.bus.clone(), host.by.clone(), acting);
-    let work = (Arc::new(assignment), known);
-    let context = Context::new(work, (start.attempt, fence), client, stop.clone(), sender);
-    let work = tokio::spawn(handler.handle(context));
+    let (bus, told) = (host.bus.clone(), stop.clone());
+    // The input may take long to come, so the lease runs meanwhile.
+    let work = tokio::spawn(async move {
+        let number = (start.attempt, fence);
+        let assignment = whole(&bus, assignment, &told).await?;
+        let work = (Arc::new(assignment), known);
+        let context = Context::new(work, number, client, told, sender);
+        handler.handle(context).await.map_err(Undone::Failed)
+    });
     // Where this future is dropped, the handler goes with it.
     let _abort = AbortOnDrop(work.abort_handle());
     let running = Running {
@@ -155,6 +176,30 @@ async fn run<H: Handler>(
     running.until_over(work).await
 }
 
+/// The assignment with its whole input. While the store is out of reach it is asked on and on: that
+/// is not the task's fault.
+async fn whole(
+    bus: &Bus,
+    assignment: Assignment,
+    stop: &CancellationToken,
+) -> Result<Assignment, Undone> {
+    let Some(claim) = assignment.input_ref.clone() else { return Ok(assignment) };
+    loop {
+        let error = tokio::select! {
+            whole = body::whole(bus, assignment.clone()) => match whole {
+                Ok(whole) => return Ok(whole),
+                Err(error) => error,
+            },
+            () = stop.cancelled() => return Err(Undone::Failed(Failure::Postpone { after: None })),
+        };
+        if error.is_lost() {
+            return Err(Undone::BodyLost(chain(&error)));
+        }
+        tracing::warn!(object = claim.object, why = chain(&error), "an input is asked for again");
+        clock::pause(TRY_AGAIN).await;
+    }
+}
+
 struct AbortOnDrop(AbortHandle);
 
 impl Drop for AbortOnDrop {
@@ -164,10 +209,7 @@ impl Drop for AbortOnDrop {
 }
 
 impl Running<'_> {
-    async fn until_over(
-        mut self,
-        mut work: JoinHandle<Result<serde_json::Value, Failure>>,
-    ) -> Letting {
+    async fn until_over(mut self, mut work: JoinHandle<Outcome>) -> Letting {
         let renew_every = self.host.renew_every();
         let mut renew = tokio::time::interval_at(clock::instant() + renew_every, renew_every);
         let listen = tokio::time::sleep_until(clock::instant() + LISTEN_AFTER);
@@ -292,7 +334,56 @@ impl Running<'_> {
         };
         let evicted = self.host.evict.is_cancelled();
         let command = verdict(self.host, (self.attempt, failures), returned, evicted);
+        let command = match command {
+            Command::Complete { attempt, result } => {
+                match self.keep(attempt, result, failures).await {
+                    Some(command) => command,
+                    None => return self.lost().await,
+                }
+            }
+            other => other,
+        };
         self.write_down(command).await
+    }
+
+    /// Puts a result that is too large for the log into the object store, before the log claims
+    /// it. While that is out of reach it is tried on and on, as with the log itself; `None` where
+    /// the task was lost meanwhile.
+    async fn keep(&mut self, attempt: u32, result: Value, failures: u32) -> Option<Command> {
+        let id = self.log.lock().await.id().clone();
+        let (result, body) = Body::split(&id, Side::Result, result);
+        let Some(body) = body else { return Some(Command::Complete { attempt, result }) };
+        if body.is_too_large() {
+            let cause = format!(
+                "its result has {} bytes, and is larger than the {LARGE_BODY_BYTES} that it may have",
+                body.claim.bytes
+            );
+            return Some(Command::Fail { attempt, cause, retry: None });
+        }
+        loop {
+            let error = match body.clone().store(&self.host.bus, None).await {
+                Ok(()) => {
+                    return Some(Command::CompleteLarge { attempt, result_ref: body.claim });
+                }
+                Err(error) => error,
+            };
+            let why = chain(&error);
+            if !error.is_passing() {
+                let delay = self.host.settings.backoff.after(failures.saturating_add(1));
+                let cause = format!("its result could not be kept: {why}");
+                return Some(Command::Fail { attempt, cause, retry: Some(delay) });
+            }
+            tracing::warn!(task = %id, why, "a result is not kept yet");
+            if self.host.evict.is_cancelled() {
+                let reason = ReleaseReason::Drained;
+                return Some(Command::Release { attempt, reason, retry: None });
+            }
+            clock::pause(TRY_AGAIN).await;
+            self.renew().await;
+            if !self.ours {
+                return None;
+            }
+        }
     }
 
     /// Appends the end of the attempt. While the log is out of reach it is tried on and on: the
@@ -364,7 +455,8 @@ fn verdict(
         Some(Ok(Ok(result))) => return Command::Complete { attempt, result },
         // Told to stop, it may report that as it likes: that is no failure of the task.
         _ if evicted => return drained,
-        Some(Ok(Err(failure))) => failure,
+        Some(Ok(Err(Undone::Failed(failure)))) => failure,
+        Some(Ok(Err(Undone::BodyLost(detail)))) => return Command::LoseBody { attempt, detail },
         Some(Err(error)) => Failure::retry(match error.try_into_panic() {
             Ok(panic) => format!("the handler panicked: {}", words(&*panic)),
             Err(error) => error.to_string(),

@@ -202,6 +202,7 @@ async fn heal(
                 | DeadCause::Undecodable
                 | DeadCause::DependencyFailed
                 | DeadCause::DeliveriesExhausted
+                | DeadCause::BodyLost
                 | DeadCause::Lost => "its deadline passed before it could start",
             };
             let detail = detail.to_owned();

@@ -6,8 +6,9 @@ use serde_json::json;
 use sinew_agent::{Context, DelegateError, Delegation, Failure};
 use sinew_model::{
     Transition,
-    limits::{BODY_BYTES, CAUSE_BYTES, PROGRESS_BYTES},
-    task::{AssignmentError, Change, Command, DeadCause, End},
+    limits::{CAUSE_BYTES, INLINE_BYTES, LARGE_BODY_BYTES, PROGRESS_BYTES},
+    stream::OBJ_BODIES,
+    task::{Change, Command, DeadCause, End},
 };
 use sinew_testkit::{NatsServer, wait};
 
@@ -95,40 +96,21 @@ async fn what_is_no_assignment_and_comes_again_is_kept_once() {
 }
 
 #[tokio::test]
-async fn a_task_that_is_too_large_is_refused_and_nothing_is_stored() {
-    let backbone = Backbone::start().await;
-    let what = Delegation::new(role("cto"), "Large").input("x".repeat(2_000_000));
-    let error = backbone.client("ceo").delegate(what).await.unwrap_err();
-    let DelegateError::Invalid(AssignmentError::TooLarge { bytes }) = error else {
-        panic!("{error:?}");
-    };
-    assert!(bytes > 2_000_000);
-    assert_eq!(backbone.queued().await, 0);
-    assert_eq!(backbone.bus.stream_state("TASK_LOG").await.unwrap().messages, 0);
-}
-
-#[tokio::test]
-async fn the_largest_task_that_is_accepted_is_also_carried_out() {
+async fn a_result_that_fits_the_log_but_not_an_inbox_is_cut_in_the_report() {
     let backbone = Backbone::start().await;
     let ceo = backbone.client("ceo");
     let runtime = backbone.run(backbone.settings("cto"), echo).await;
-    let mut spare = 0;
-    let delegated = loop {
-        let what = Delegation::new(role("cto"), "Large").input("x".repeat(BODY_BYTES - spare));
-        match ceo.delegate(what).await {
-            Ok(delegated) => break delegated,
-            Err(DelegateError::Invalid(AssignmentError::TooLarge { bytes })) => {
-                spare += bytes - BODY_BYTES;
-            }
-            Err(error) => panic!("{error:?}"),
-        }
-    };
-    let outcome = ceo.outcome(&delegated.id).await.unwrap();
-    assert_eq!(outcome.end, End::completed("x".repeat(BODY_BYTES - spare).into()));
+    // Two are the quotation marks of a text.
+    let input = "x".repeat(INLINE_BYTES - 2);
+    let what = Delegation::new(role("cto"), "Large").input(input.as_str());
+    let id = ceo.delegate(what).await.unwrap().id;
+    let outcome = ceo.outcome(&id).await.unwrap();
+    assert_eq!(outcome.end, End::completed(input.into()));
     backbone.until_queue_is_empty().await;
-    assert_eq!(backbone.words(&delegated.id).await, ["created", "started", "completed"]);
+    assert_eq!(backbone.words(&id).await, ["created", "started", "completed"]);
     let report = backbone.inbox("ceo").await.remove(0);
     assert_eq!(report.body["result"]["truncated"], true, "the report has the beginning");
+    assert!(report.body["result"]["head"].is_string());
     runtime.stop().await;
 }
 
@@ -159,25 +141,21 @@ async fn a_full_queue_refuses_and_takes_again_when_there_is_room() {
 }
 
 #[tokio::test]
-async fn a_result_that_the_log_does_not_take_is_a_failure_that_says_so() {
+async fn a_result_that_is_too_large_is_a_failure_that_says_so() {
     let backbone = Backbone::start().await;
     let ceo = backbone.client("ceo");
     let runtime = backbone
-        .run(backbone.settings("cto"), |task: Context| async move {
-            let bytes = task.input().as_u64().unwrap();
-            Ok("x".repeat(usize::try_from(bytes).unwrap()).into())
+        .run(backbone.settings("cto"), |_: Context| async move {
+            Ok("x".repeat(LARGE_BODY_BYTES).into())
         })
         .await;
-    // The second is small enough as a body, but not with its headers.
-    for bytes in [3_000_000, 1_048_576 - 200] {
-        let what = Delegation::new(role("cto"), "Write much").input(bytes);
-        let id = ceo.delegate(what).await.unwrap().id;
-        let outcome = ceo.outcome(&id).await.unwrap();
-        let End::Failed { cause } = outcome.end else { panic!("{bytes}: {:?}", outcome.end) };
-        assert!(cause.contains("larger than the log takes"), "{cause}");
-    }
+    let id = ceo.delegate(Delegation::new(role("cto"), "Write much")).await.unwrap().id;
+    let outcome = ceo.outcome(&id).await.unwrap();
+    let End::Failed { cause } = outcome.end else { panic!("{:?}", outcome.end) };
+    assert!(cause.contains("larger than the 67108864"), "{cause}");
     backbone.until_queue_is_empty().await;
-    assert_eq!(runtime.stop().await.ended, 2);
+    assert_eq!(backbone.bus.stream_state(OBJ_BODIES).await.unwrap().messages, 0);
+    assert_eq!(runtime.stop().await.ended, 1);
 }
 
 #[tokio::test]

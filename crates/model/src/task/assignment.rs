@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
+    claim::{self, Claim},
     id::{OrgId, Role, TaskId},
     limits::{
-        AFTER_TASKS, BODY_BYTES, DEADLINE, FAILED_ATTEMPTS, FAILED_ATTEMPTS_MAX, TITLE_BYTES,
-        TREE_DEPTH,
+        AFTER_TASKS, BODY_BYTES, DEADLINE, FAILED_ATTEMPTS, FAILED_ATTEMPTS_MAX, LARGE_BODY_BYTES,
+        TITLE_BYTES, TREE_DEPTH,
     },
     subject::Band,
     time::Time,
@@ -33,6 +34,9 @@ pub struct Assignment {
     /// What the worker needs.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub input: Value,
+    /// Where the input lies that is too large for a message; `input` is then left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input_ref: Option<Claim>,
     /// The task on whose behalf it was delegated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<TaskId>,
@@ -94,6 +98,15 @@ pub enum AssignmentError {
         /// Size of the encoded body.
         bytes: usize,
     },
+    /// The input is larger than any task may have.
+    #[error("the input has {bytes} bytes, over the limit of {LARGE_BODY_BYTES}")]
+    InputTooLarge {
+        /// Size of the input in bytes of JSON.
+        bytes: u64,
+    },
+    /// `inputRef` stands beside an input, or names the object of another task.
+    #[error("inputRef must name an object of this task, and input must be left out")]
+    InputRef,
     /// The tree of delegations is too deep.
     #[error("the tree of delegations is {depth} deep, over the limit of {TREE_DEPTH}")]
     TooDeep {
@@ -167,6 +180,14 @@ impl Assignment {
         }
         if bytes > BODY_BYTES {
             return Err(AssignmentError::TooLarge { bytes });
+        }
+        if let Some(it) = &self.input_ref {
+            if it.bytes > u64::try_from(LARGE_BODY_BYTES).unwrap_or(u64::MAX) {
+                return Err(AssignmentError::InputTooLarge { bytes: it.bytes });
+            }
+            if !self.input.is_null() || claim::owner(&it.object).as_ref() != Some(&self.task_id) {
+                return Err(AssignmentError::InputRef);
+            }
         }
         if self.depth > TREE_DEPTH {
             return Err(AssignmentError::TooDeep { depth: self.depth });
@@ -260,6 +281,12 @@ mod tests {
         assert_eq!(body(|v| v["maxAttempts"] = 0.into()), Err(AssignmentError::Attempts));
         let large = body(|v| v["input"] = "x".repeat(2 * BODY_BYTES).into());
         assert!(matches!(large, Err(AssignmentError::TooLarge { .. })));
+        let claim = |object: &str, bytes: usize| json!({ "object": object, "bytes": bytes, "sha256": "00" });
+        let huge = body(|v| v["inputRef"] = claim("T1/input/00", LARGE_BODY_BYTES + 1));
+        assert!(matches!(huge, Err(AssignmentError::InputTooLarge { .. })));
+        let alien = body(|v| v["inputRef"] = claim("T2/input/00", 9));
+        assert_eq!(alien, Err(AssignmentError::InputRef));
+        assert!(body(|v| v["inputRef"] = claim("T1/input/00", LARGE_BODY_BYTES)).is_ok());
         let role = body(|v| v["role"] = "broadcast".into());
         assert!(matches!(role, Err(AssignmentError::Malformed(_))));
         let other =
@@ -273,5 +300,12 @@ mod tests {
         let later = body(|v| v["createdAt"] = "2027-01-01T00:00:00Z".into()).unwrap();
         assert!(it.same_work(&later));
         assert!(!it.same_work(&body(|v| v["title"] = "Other".into()).unwrap()));
+        let with = |hash: &str| {
+            let claim = json!({ "object": "T1/input/00", "bytes": 9, "sha256": hash });
+            body(|v| v["inputRef"] = claim.clone()).unwrap()
+        };
+        assert!(with("00").same_work(&with("00")));
+        assert!(!with("00").same_work(&with("01")));
+        assert!(!it.same_work(&with("00")));
     }
 }

@@ -12,6 +12,7 @@ use super::{
     },
 };
 use crate::{
+    claim::Claim,
     id::{InstanceId, Role, TaskId},
     time::Time,
 };
@@ -112,6 +113,20 @@ pub enum Command {
         attempt: u32,
         /// What came out.
         result: Value,
+    },
+    /// End the task with a result that lies in the object store.
+    CompleteLarge {
+        /// The attempt.
+        attempt: u32,
+        /// Where it lies.
+        result_ref: Claim,
+    },
+    /// Give the task up, since the attempt found its input lost.
+    LoseBody {
+        /// The attempt.
+        attempt: u32,
+        /// What is wrong with it.
+        detail: String,
     },
     /// Report that the attempt failed.
     Fail {

@@ -1,15 +1,16 @@
 //! What a command does to a task, if it applies: [`Task::decide`] gives the one entry to append,
 //! or the reason why not. The entry that it gives is never void.
 
+use serde_json::Value;
+
 use super::{
     command::{Command, Refusal},
     entry::{Change, DeadCause, EscalationReason, Question, ReleaseReason, Start, Verified},
     phase::{End, Phase},
     state::{State, Task},
 };
-use serde_json::Value;
-
 use crate::{
+    claim::Claim,
     id::{InstanceId, Role, TaskId},
     limits::{self, head, tail},
     time::Time,
@@ -51,6 +52,8 @@ fn without_state(command: &Command) -> Result<Change, Refusal> {
         | Command::Progress { .. }
         | Command::Effect { .. }
         | Command::Complete { .. }
+        | Command::CompleteLarge { .. }
+        | Command::LoseBody { .. }
         | Command::Fail { .. }
         | Command::Release { .. }
         | Command::Enqueue { .. }
@@ -86,6 +89,8 @@ const fn of_attempt(command: &Command) -> Option<(u32, &Command)> {
         | Command::Block { attempt, .. }
         | Command::Wait { attempt, .. }
         | Command::Complete { attempt, .. }
+        | Command::CompleteLarge { attempt, .. }
+        | Command::LoseBody { attempt, .. }
         | Command::Fail { attempt, .. }
         | Command::Release { attempt, .. } => Some((*attempt, command)),
         Command::Create { .. }
@@ -141,6 +146,8 @@ impl State {
             | Command::Block { .. }
             | Command::Wait { .. }
             | Command::Complete { .. }
+            | Command::CompleteLarge { .. }
+            | Command::LoseBody { .. }
             | Command::Fail { .. }
             | Command::Release { .. } => Err(Refusal::Exists),
         }
@@ -165,13 +172,13 @@ impl State {
             }
             Command::Block { question, .. } => self.blocked(attempt, question),
             Command::Wait { on, .. } => self.waiting(attempt, on),
-            Command::Complete { result, .. } => {
-                let result = result.clone();
-                let verifier = self.assignment.as_ref().and_then(|it| it.verifier.as_ref());
-                Ok(match verifier {
-                    Some(_) => Change::Submitted { attempt, result },
-                    None => Change::Completed { attempt, result, verified: None },
-                })
+            Command::Complete { result, .. } => Ok(self.done(attempt, result.clone(), None)),
+            Command::CompleteLarge { result_ref, .. } => {
+                Ok(self.done(attempt, Value::Null, Some(result_ref.clone())))
+            }
+            Command::LoseBody { detail, .. } => {
+                let detail = tail(detail, limits::CAUSE_BYTES).to_owned();
+                Ok(Change::Dead { cause: DeadCause::BodyLost, detail, bytes: None })
             }
             Command::Fail { cause, retry, .. } => {
                 Ok(self.failure(attempt, cause, retry.map(|delay| now.plus(delay))))
@@ -194,6 +201,15 @@ impl State {
             | Command::Enqueue { .. }
             | Command::Cancel { .. }
             | Command::Bury { .. } => Err(Refusal::Fenced { got: attempt, current: None }),
+        }
+    }
+
+    /// The attempt has a result: the task's, or one that is to be judged first.
+    fn done(&self, attempt: u32, result: Value, result_ref: Option<Claim>) -> Change {
+        let verifier = self.assignment.as_ref().and_then(|it| it.verifier.as_ref());
+        match verifier {
+            Some(_) => Change::Submitted { attempt, result, result_ref },
+            None => Change::Completed { attempt, result, result_ref, verified: None },
         }
     }
 
@@ -246,7 +262,12 @@ impl State {
     fn accepted(&self, by: &Role, evidence: &Value) -> Result<Change, Refusal> {
         let (attempt, result, _) = self.judged(by)?;
         let verified = Verified { by: by.clone(), evidence: evidence.clone() };
-        Ok(Change::Completed { attempt, result: result.clone(), verified: Some(verified) })
+        Ok(Change::Completed {
+            attempt,
+            result: result.clone(),
+            result_ref: self.result_ref.clone(),
+            verified: Some(verified),
+        })
     }
 
     fn refused(&self, by: &Role, reason: &str) -> Result<Change, Refusal> {

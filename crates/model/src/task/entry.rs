@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::assignment::Assignment;
 use crate::{
+    claim::Claim,
     id::{InstanceId, OrgId, Role, TaskId},
     subject::{Address, Subjects},
     time::Time,
@@ -208,6 +209,9 @@ pub enum Change {
         /// What came out.
         #[serde(default)]
         result: Value,
+        /// Where the result lies that is too large for a message; `result` is then null.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        result_ref: Option<Claim>,
     },
     /// A result was refused.
     Refused {
@@ -249,6 +253,9 @@ pub enum Change {
         /// What came out.
         #[serde(default)]
         result: Value,
+        /// Where the result lies that is too large for a message; `result` is then null.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        result_ref: Option<Claim>,
         /// Who accepted the result, where the task asked for that.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         verified: Option<Verified>,
@@ -400,6 +407,8 @@ pub enum DeadCause {
     DependencyFailed,
     /// Its message was delivered as often as the server allows.
     DeliveriesExhausted,
+    /// Its input is no longer in the object store, or is not what was delegated.
+    BodyLost,
 }
 
 /// Why bytes in a log are no entry.

@@ -105,7 +105,8 @@ pub enum Phase {
 pub enum End {
     /// Done.
     Completed {
-        /// What came out.
+        /// What came out; null where [`State::result_ref`](super::State::result_ref) says where it
+        /// lies.
         result: Value,
         /// Who accepted it, where the task asked for that.
         verified: Option<Verified>,

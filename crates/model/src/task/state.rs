@@ -12,6 +12,7 @@ use super::{
     phase::{Answered, End, Phase, RefusedResult},
 };
 use crate::{
+    claim::Claim,
     id::{Role, TaskId},
     limits,
     time::Time,
@@ -88,6 +89,9 @@ pub struct State {
     pub refused: u32,
     /// The tasks that wait for each other, where its last wait could never have ended.
     pub cycle: Vec<TaskId>,
+    /// Where its result lies, if that is too large for a message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result_ref: Option<Claim>,
     /// When its newest lawful entry was stored, by the server's clock where that is known.
     pub last_at: Time,
 }
@@ -279,6 +283,7 @@ fn first(id: &TaskId, entry: &Entry) -> Result<State, Void> {
         refusals: Vec::new(),
         refused: 0,
         cycle: Vec::new(),
+        result_ref: None,
         last_at: entry.at,
     };
     if let Change::Created { assignment, queue_seq } = &entry.change {
@@ -338,9 +343,11 @@ impl State {
                 self.cycle.clear();
                 self.let_go(*attempt, Phase::Waiting { on: on.clone() })
             }
-            Change::Submitted { attempt, result } => {
+            Change::Submitted { attempt, result, result_ref } => {
                 let (attempt, result) = (*attempt, result.clone());
-                self.let_go(attempt, Phase::Submitted { attempt, result, escalated_to: None })
+                self.let_go(attempt, Phase::Submitted { attempt, result, escalated_to: None })?;
+                self.result_ref.clone_from(result_ref);
+                Ok(())
             }
             Change::Answered { key, answer } => self.answer(key, answer, &entry.by),
             Change::Resumed { cycle } => self.resume(cycle),
@@ -349,12 +356,13 @@ impl State {
                 self.refuse(RefusedResult { attempt, reason, by }, escalated_to.as_ref())
             }
             Change::Escalated { to, .. } => self.escalate(to),
-            Change::Completed { attempt, result, verified } => {
+            Change::Completed { attempt, result, result_ref, verified } => {
                 let submitted =
                     matches!(&self.phase, Phase::Submitted { attempt: of, .. } if of == attempt);
                 if !(submitted && verified.is_some()) {
                     self.fence(*attempt)?;
                 }
+                self.result_ref.clone_from(result_ref);
                 let (result, verified) = (result.clone(), verified.clone());
                 self.finish(End::Completed { result, verified })
             }
@@ -427,7 +435,10 @@ impl State {
         let decided_by_person = escalated_to.is_some();
         match to {
             Some(role) => *escalated_to = Some(role.clone()),
-            None => self.phase = Phase::Ready { reason: EnqueueReason::Refused },
+            None => {
+                self.phase = Phase::Ready { reason: EnqueueReason::Refused };
+                self.result_ref = None;
+            }
         }
         self.refused = if decided_by_person { 0 } else { self.refused.saturating_add(1) };
         self.refusals.push(refused);

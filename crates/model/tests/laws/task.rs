@@ -291,7 +291,12 @@ proptest! {
                     expected: Some(log.last),
                     token: None,
                     time: None,
-                    entry: entry(Change::Completed { attempt, result: json!(1), verified: None }, start_of_time()),
+                    entry: entry(
+                        Change::Completed {
+                            attempt, result: json!(1), result_ref: None, verified: None,
+                        },
+                        start_of_time(),
+                    ),
                 };
                 let mut zombie = task.clone();
                 let void = zombie.apply(&id(), &stored);

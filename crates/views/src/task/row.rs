@@ -275,12 +275,16 @@ impl TaskRow {
                     self.cause = Some(tail(cause, CAUSE_BYTES).to_owned());
                 }
             }
-            Change::Completed { result, .. } => {
+            Change::Completed { result, result_ref, .. } => {
                 self.ended_at = Some(at);
                 self.cause = None;
-                let bytes = result.to_string().len();
-                self.result = (bytes <= VIEW_RESULT_BYTES).then(|| result.clone());
-                self.result_bytes = u64::try_from(bytes).ok();
+                let bytes = match result_ref {
+                    Some(claim) => claim.bytes,
+                    None => u64::try_from(result.to_string().len()).unwrap_or(u64::MAX),
+                };
+                let kept = usize::try_from(bytes).is_ok_and(|bytes| bytes <= VIEW_RESULT_BYTES);
+                self.result = kept.then(|| result.clone());
+                self.result_bytes = Some(bytes);
             }
             Change::Failed { cause, .. } => self.end(at, cause),
             Change::Cancelled { reason } => self.end(at, reason),

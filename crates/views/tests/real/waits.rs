@@ -44,7 +44,8 @@ impl Play {
 
     async fn start(&mut self, id: &str) {
         let (instance, incarnation) = ("cto-1".parse().unwrap(), "p1".to_owned());
-        let start = Command::Start { epoch: 1, queue_seq: 7, instance, incarnation, ack: None };
+        let start =
+            Command::Start { epoch: 1, queue_seq: 7, instance, incarnation, ack: None, over: None };
         assert!(self.then(id, start).await.is_empty());
     }
 

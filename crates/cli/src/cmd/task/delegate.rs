@@ -10,7 +10,7 @@ use sinew_agent::{Client, Delegated, Delegation, client::new_id};
 use sinew_bus::clock;
 use sinew_model::{
     Band, Role, TaskId,
-    limits::{BODY_BYTES, EFFECTS_PER_TASK},
+    limits::{EFFECTS_PER_TASK, LARGE_BODY_BYTES},
     task::{Change, End, Transition},
 };
 
@@ -151,7 +151,7 @@ fn delegation(args: &Args) -> anyhow::Result<Delegation> {
 /// # Errors
 /// When it is no JSON, too large, or can't be read.
 pub(crate) fn read(input: &str) -> Result<Value, Fault> {
-    let most = u64::try_from(BODY_BYTES).unwrap_or(u64::MAX).saturating_add(1);
+    let most = u64::try_from(LARGE_BODY_BYTES).unwrap_or(u64::MAX).saturating_add(1);
     let mut text = String::new();
     let from = |error: std::io::Error, name: &str| Fault::usage(format!("{name}: {error}"));
     let json = match input.strip_prefix('@') {
@@ -167,9 +167,11 @@ pub(crate) fn read(input: &str) -> Result<Value, Fault> {
         }
         None => input,
     };
-    if json.len() > BODY_BYTES {
-        return Err(Fault::usage(format!("the input is over the limit of {BODY_BYTES} bytes"))
-            .hint("put it where the agent can read it, and name the place in the input"));
+    if json.len() > LARGE_BODY_BYTES {
+        return Err(Fault::usage(format!(
+            "the input is over the limit of {LARGE_BODY_BYTES} bytes"
+        ))
+        .hint("put it where the agent can read it, and name the place in the input"));
     }
     serde_json::from_str(json).map_err(|error| {
         Fault::usage(format!("the input is no JSON: {error}"))
@@ -304,6 +306,6 @@ mod tests {
         assert_eq!(read("[1]").unwrap(), json!([1]));
         assert!(read("text").is_err());
         assert!(read("@/no/such").is_err());
-        assert!(read(&format!("\"{}\"", "x".repeat(BODY_BYTES))).is_err());
+        assert!(read(&format!("\"{}\"", "x".repeat(LARGE_BODY_BYTES))).is_err());
     }
 }

@@ -1,7 +1,8 @@
 //! What an entry of a task's log says, in words for a person.
 
+use serde_json::Value;
 use sinew_model::{
-    TaskId,
+    Claim, TaskId,
     task::{Change, DeadCause, Effect, EnqueueReason, EscalationReason, ReleaseReason},
 };
 
@@ -42,11 +43,8 @@ pub(crate) fn describe(change: &Change) -> String {
         Change::Waiting { on, .. } => format!("for {}", names(on)),
         Change::Resumed { cycle } if cycle.is_empty() => "what it waited for has ended".to_owned(),
         Change::Resumed { cycle } => format!("tasks wait for each other: {}", names(cycle)),
-        Change::Submitted { attempt, result } => {
-            format!(
-                "attempt {attempt}, {} bytes of result to be verified",
-                result.to_string().len()
-            )
+        Change::Submitted { attempt, result, result_ref } => {
+            format!("attempt {attempt}, {} to be verified", size(result, result_ref.as_ref()))
         }
         Change::Refused { reason, escalated_to, .. } => {
             let to = escalated_to.as_ref().map(|to| format!(" ({to} is to decide)"));
@@ -65,10 +63,10 @@ pub(crate) fn describe(change: &Change) -> String {
             let cause = cause.as_deref().map(|cause| format!(": {}", short(cause, WIDE)));
             format!("attempt {attempt} {why}{}", cause.unwrap_or_default())
         }
-        Change::Completed { attempt, result, verified } => {
+        Change::Completed { attempt, result, result_ref, verified } => {
             let by = verified.as_ref().map(|verified| format!(", accepted by {}", verified.by));
-            let bytes = result.to_string().len();
-            format!("attempt {attempt}, {bytes} bytes of result{}", by.unwrap_or_default())
+            let bytes = size(result, result_ref.as_ref());
+            format!("attempt {attempt}, {bytes}{}", by.unwrap_or_default())
         }
         Change::Failed { attempt, cause } => format!("attempt {attempt}: {}", short(cause, WIDE)),
         Change::Cancelled { reason } => short(reason, WIDE),
@@ -106,7 +104,16 @@ const fn dead(cause: DeadCause) -> &'static str {
         DeadCause::Undecodable => "the message could not be decoded",
         DeadCause::DependencyFailed => "a task that it comes after did not complete",
         DeadCause::DeliveriesExhausted => "its message was delivered as often as allowed",
+        DeadCause::BodyLost => "its input is lost",
         DeadCause::Lost => "it could not be put on its queue again",
+    }
+}
+
+/// How large a result is, and where it lies if not in its entry.
+fn size(result: &Value, claim: Option<&Claim>) -> String {
+    match claim {
+        Some(claim) => format!("{} bytes of result in {}", claim.bytes, claim.object),
+        None => format!("{} bytes of result", result.to_string().len()),
     }
 }
 

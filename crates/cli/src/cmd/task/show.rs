@@ -1,7 +1,8 @@
 //! `sinew task show`: the whole life of a task, from its log.
 
 use serde_json::json;
-use sinew_bus::Logged;
+use sinew_agent::body;
+use sinew_bus::{Bus, Logged};
 use sinew_model::task::{End, Phase, State};
 
 use super::print::{after, describe};
@@ -18,10 +19,14 @@ use crate::{
 /// Prints every entry of its log, with the time since the task was created, and then its result.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_long_help = "Example:
-  sinew task show t01983f")]
+  sinew task show t01983f
+  sinew task show t01983f --result > result.json")]
 pub(crate) struct Args {
     /// The task: its id, or the beginning of one that only it has
     task: String,
+    /// Print nothing but the whole result, wherever it lies
+    #[arg(long)]
+    result: bool,
 }
 
 /// Prints it.
@@ -40,6 +45,9 @@ pub(crate) async fn run(args: &Args, global: &Global, out: Out) -> anyhow::Resul
         out.either(&life, serde_json::to_string_pretty(&life)?)?;
         return Ok(Code::Done);
     };
+    if args.result {
+        return print_result(&bus, state, out).await;
+    }
     if out.is_json() {
         let entries: Vec<_> = history.entries.iter().map(document).collect();
         out.document(&json!({ "taskId": id, "state": state, "entries": entries }))?;
@@ -59,14 +67,29 @@ pub(crate) async fn run(args: &Args, global: &Global, out: Out) -> anyhow::Resul
         ))?;
     }
     match state.end() {
+        Some(End::Completed { .. }) if state.result_ref.is_some() => {
+            out.line(format_args!("\nthe whole result: `sinew task show {id} --result`"))?;
+        }
         Some(End::Completed { result, .. }) => {
-            out.line(format_args!("\n{}", text::result(result)))?
+            out.line(format_args!("\n{}", text::result(result)))?;
         }
         Some(End::Failed { cause: why } | End::Dead { detail: why, .. }) => {
             out.line(format_args!("\n{}", text::clean(why)))?;
         }
         Some(End::Cancelled { .. }) | None => {}
     }
+    Ok(Code::Done)
+}
+
+/// Prints the whole result and nothing else.
+async fn print_result(bus: &Bus, state: &State, out: Out) -> anyhow::Result<Code> {
+    let Some(End::Completed { result, .. }) = state.end() else {
+        let text = format!("the task has no result: it is {}", state.word());
+        return Err(Fault::new(Code::Refused, text).into());
+    };
+    let whole = body::result(bus, state).await?;
+    let result = whole.as_ref().unwrap_or(result);
+    out.either(result, text::result(result))?;
     Ok(Code::Done)
 }
 
@@ -81,6 +104,9 @@ fn head(id: &str, state: &State, out: Out) -> anyhow::Result<()> {
     if let Some(it) = &state.assignment {
         out.line(format_args!("title     {}", text::clean(&it.title)))?;
         out.line(format_args!("for       {} (from {})", it.role, it.delegator))?;
+        if let Some(claim) = &it.input_ref {
+            out.line(format_args!("input     {} bytes in {}", claim.bytes, claim.object))?;
+        }
         if let Some(parent) = &it.parent {
             out.line(format_args!("child of  {parent}"))?;
         }
