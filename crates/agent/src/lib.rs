@@ -23,6 +23,7 @@
 
 pub mod client;
 pub mod context;
+pub mod control;
 pub mod delegation;
 pub mod enqueue;
 pub mod event;
@@ -36,6 +37,7 @@ pub use client::{
     Client, DelegateError, Delegated, FinishError, Follow, FollowError, Outcome, new_id,
 };
 pub use context::Context;
+pub use control::ControlError;
 pub use delegation::Delegation;
 pub use event::{Emission, EmitError};
 pub use handler::{Failure, Handler};

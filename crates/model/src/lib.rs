@@ -5,10 +5,11 @@
 //! checked against by programs in other languages.
 //!
 //! Read it in this order: [`id`] and [`subject`] name things; [`task`] is what
-//! everything else serves; [`mail`], [`event`] and [`presence`] are the other envelopes;
+//! everything else serves; [`mail`], [`event`], [`presence`] and [`control`] are the other envelopes;
 //! [`stream`] is where all of it is stored; [`limits`] bounds all of it;
 //! [`schema`] tells it to other languages.
 
+pub mod control;
 pub mod event;
 pub mod header;
 pub mod id;

@@ -29,6 +29,12 @@ pub struct Heartbeat {
     /// Whether it is on its way out: it takes no new work.
     #[serde(default)]
     pub leaving: bool,
+    /// Whether it was told to pause: it begins nothing new.
+    #[serde(default)]
+    pub paused: bool,
+    /// Whether it brings what it holds to an end, begins nothing new, and then leaves.
+    #[serde(default)]
+    pub draining: bool,
     /// Fields that this version does not know; they are kept.
     #[serde(flatten)]
     pub extra: Map<String, Value>,

@@ -13,9 +13,9 @@ pub use overlay::{ConsumerOverlay, Overlay, OverlayError, Span, StreamOverlay};
 use crate::{
     id::Role,
     limits::{
-        ACK_PENDING, ACK_WAIT, DEDUP_WINDOW, EVENTS_KEPT, MAIL_KEPT, MAIL_STORED, MESSAGE_BYTES,
-        PRESENCE_KEPT, PRESENCE_STORED, PULLS_WAITING, SCHEDULE_BYTES, SCHEDULES_STORED,
-        TASKS_QUEUED,
+        ACK_PENDING, ACK_WAIT, CONTROLS_STORED, DEDUP_WINDOW, EVENTS_KEPT, MAIL_KEPT, MAIL_STORED,
+        MESSAGE_BYTES, PRESENCE_KEPT, PRESENCE_STORED, PULLS_WAITING, SCHEDULE_BYTES,
+        SCHEDULES_STORED, TASKS_QUEUED,
     },
     subject::{Band, Subjects},
 };
@@ -26,6 +26,8 @@ pub const AGENT_TASKS: &str = "AGENT_TASKS";
 pub const AGENT_MAIL: &str = "AGENT_MAIL";
 /// Signs of life.
 pub const AGENT_PRESENCE: &str = "AGENT_PRESENCE";
+/// What was said about the flow of work to roles and instances.
+pub const AGENT_CONTROL: &str = "AGENT_CONTROL";
 /// Every transition of every task.
 pub const TASK_LOG: &str = "TASK_LOG";
 /// Assignments that are put on their queue later.
@@ -53,6 +55,9 @@ pub struct StreamSpec {
     pub discard: Discard,
     /// Most messages; -1 for no limit.
     pub max_msgs: i64,
+    /// Most messages of one subject, the oldest of which make room; `None` for no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_msgs_per_subject: Option<i64>,
     /// Most bytes; -1 for no limit.
     pub max_bytes: i64,
     /// How old a message may grow; zero for no limit.
@@ -240,6 +245,7 @@ impl Catalogue {
             presence(subjects),
             events(subjects),
             meetings(subjects),
+            control(subjects),
         ];
         Self { streams, consumers: ConsumerDefaults::default(), subjects: subjects.clone() }
     }
@@ -304,6 +310,7 @@ fn kept(name: &'static str, description: &'static str, subjects: Vec<String>) ->
         // Nothing is dropped without a word where no reason is given for it.
         discard: Discard::New,
         max_msgs: -1,
+        max_msgs_per_subject: None,
         max_bytes: -1,
         max_age: Duration::ZERO,
         max_msg_size: bytes(MESSAGE_BYTES),
@@ -404,6 +411,19 @@ fn meetings(subjects: &Subjects) -> StreamSpec {
     let own = ["meetings.*.messages", "meetings.*.decisions"];
     let own = own.map(|pattern| subjects.pattern(pattern)).into();
     kept(MEETINGS, "What meetings said and decided", own)
+}
+
+fn control(subjects: &Subjects) -> StreamSpec {
+    let own = vec![subjects.pattern("agents.*.control.>")];
+    StreamSpec {
+        max_msgs: CONTROLS_STORED,
+        max_msgs_per_subject: Some(1),
+        // A runtime that starts must see a pause that was said a moment before.
+        allow_direct: false,
+        allow_atomic: false,
+        allow_msg_ttl: true,
+        ..kept(AGENT_CONTROL, "What was said about the flow of work to roles and instances", own)
+    }
 }
 
 fn bytes(limit: usize) -> i64 {

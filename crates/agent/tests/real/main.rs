@@ -2,6 +2,7 @@
 //! in between.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test ends with a message")]
 
+mod control;
 mod duplicates;
 mod effects;
 mod epochs;
