@@ -230,7 +230,11 @@ fn of_emit(error: &EmitError) -> Verdict {
 fn of_control(error: &ControlError) -> Option<Verdict> {
     match error {
         ControlError::Crowded => Some((Code::Refused, Some("the same command again is safe"))),
-        _ => None,
+        ControlError::Stream(_)
+        | ControlError::Read(_)
+        | ControlError::Publish(_)
+        | ControlError::Encode(_)
+        | _ => None,
     }
 }
 
