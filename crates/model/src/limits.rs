@@ -257,12 +257,7 @@ pub const CONTROL_EVERY: Duration = Duration::from_secs(2);
 /// Times that a record of control is written anew because somebody else wrote in between.
 pub const CONTROL_ROUNDS: u32 = 16;
 
-/// First and longest wait of a delegator for room in a full queue, between two tries. Each wait is
-/// twice the last.
-pub const ROOM_FIRST: Duration = Duration::from_millis(50);
-
-/// See [`ROOM_FIRST`].
-pub const ROOM_LONGEST: Duration = Duration::from_secs(2);
+// --- Presence --------------------------------------------------------------------------------------
 
 /// Instances whose signs of life one process remembers.
 pub const INSTANCES: usize = 100_000;
