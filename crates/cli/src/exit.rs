@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 
 use serde_json::json;
-use sinew_agent::{BodyError, DelegateError, EmitError, FollowError, RuntimeError, schedule};
+use sinew_agent::{
+    BodyError, ControlError, DelegateError, EmitError, FollowError, RuntimeError, schedule,
+};
 use sinew_bus::{
     ConnectError, EnsureError, ExecuteError, HistoryError, PublishError, RequestError, ScanError,
     TopologyError,
@@ -150,6 +152,7 @@ fn known(cause: &(dyn std::error::Error + 'static)) -> Option<(Code, Option<Stri
         .or_else(|| cause.downcast_ref().map(of_follow))
         .or_else(|| cause.downcast_ref().map(of_execute))
         .or_else(|| cause.downcast_ref().map(of_emit))
+        .or_else(|| cause.downcast_ref().and_then(of_control))
         .or_else(|| cause.downcast_ref().map(of_publish))
         .or_else(|| cause.downcast_ref().map(of_request))
         .or_else(|| cause.downcast_ref().map(of_connect))
@@ -263,6 +266,18 @@ fn of_emit(error: &EmitError) -> Verdict {
     match error {
         EmitError::Publish(source) => of_publish(source),
         EmitError::Words | EmitError::TooLarge { .. } | _ => (Code::Usage, None),
+    }
+}
+
+/// What has a cause of its own is judged by that.
+fn of_control(error: &ControlError) -> Option<Verdict> {
+    match error {
+        ControlError::Crowded => Some((Code::Refused, Some("the same command again is safe"))),
+        ControlError::Stream(_)
+        | ControlError::Read(_)
+        | ControlError::Publish(_)
+        | ControlError::Encode(_)
+        | _ => None,
     }
 }
 

@@ -311,6 +311,24 @@ pub const COMMIT_SERVICE_ABSENCE: Duration = Duration::from_secs(1);
 /// Time between two heartbeats of an instance.
 pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(1);
 
+// --- Control of flow -------------------------------------------------------------------------------
+
+/// Roles and instances about whose flow of work something may be said at a time. At the limit one
+/// more is refused, since a pause that is dropped would let work flow unasked.
+pub const CONTROLS_STORED: i64 = 10_000;
+
+/// How long a record of control is kept that holds nothing any more: for as long a runtime that
+/// was out of reach still hears of an order to drain.
+pub const CONTROL_KEPT: Duration = Duration::from_secs(24 * 3600);
+
+/// Longest time between two looks of a runtime at what was said about it, where it heard nothing.
+pub const CONTROL_EVERY: Duration = Duration::from_secs(2);
+
+/// Times that a record of control is written anew because somebody else wrote in between.
+pub const CONTROL_ROUNDS: u32 = 16;
+
+// --- Presence --------------------------------------------------------------------------------------
+
 /// Instances whose signs of life one process remembers.
 pub const INSTANCES: usize = 100_000;
 

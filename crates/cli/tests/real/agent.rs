@@ -211,3 +211,24 @@ fn an_agent_without_a_program_or_role_does_not_start() {
     let none = ["agent", "run", "--role", "cto", "--concurrency", "0", "--", "cat"];
     place.run(&none).says(2, "concurrency");
 }
+
+#[test]
+fn a_role_is_paused_and_resumed_and_an_instance_drained() {
+    let backbone = Backbone::start();
+    let place = &backbone.place;
+    place.run(&["agent", "pause", "nobody"]).says(3, "no role and no instance \"nobody\"");
+    let mut agent = backbone.agent("cto", "echo done", &["--instance", "cto-0"]);
+    place.run(&["agent", "pause", "cto", "--until", "2020-01-01T00:00:00Z"]).says(2, "is over");
+    assert_eq!(place.json(&["agent", "pause", "cto"])["paused"], true);
+    wait::until_blocking("paused", LONG, || {
+        let agents = place.json(&["agent", "list"]);
+        if agents[0]["state"] == "paused" { Ok(()) } else { Err(agents.to_string()) }
+    });
+    let id = place.get(&delegate("cto", &[]));
+    assert_eq!(words(&backbone.show(&id)), ["created"]);
+    assert_eq!(place.json(&["agent", "resume", "cto"])["was"], true);
+    backbone.until_phase(&id, "completed");
+    assert_eq!(place.json(&["agent", "drain", "cto-0"])["instance"], "cto-0");
+    assert_eq!(agent.end().code(), Some(0));
+    assert!(agent.err().contains("drained, as it was told to"), "{}", agent.err());
+}

@@ -3,12 +3,15 @@
 
 use crate::kit::Place;
 
-const VERBS: [&[&str]; 27] = [
+const VERBS: [&[&str]; 30] = [
     &[],
     &["up"],
     &["agent"],
     &["agent", "run"],
     &["agent", "list"],
+    &["agent", "pause"],
+    &["agent", "resume"],
+    &["agent", "drain"],
     &["task"],
     &["task", "delegate"],
     &["task", "list"],
