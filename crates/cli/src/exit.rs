@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 
 use serde_json::json;
-use sinew_agent::{DelegateError, EmitError, FollowError, RuntimeError};
+use sinew_agent::{
+    AdvanceError, DelegateError, EmitError, FollowError, RuntimeError, enqueue::EnqueueError,
+};
 use sinew_bus::{
     ConnectError, EnsureError, ExecuteError, HistoryError, PublishError, RequestError, ScanError,
     TopologyError,
@@ -45,7 +47,7 @@ pub(crate) const TABLE: [(Code, u8, &str); 9] = [
     (Code::Failed, 1, "what was asked for failed: a task that was waited for did not complete"),
     (Code::Usage, 2, "the command or its input is not acceptable; nothing was done"),
     (Code::NotFound, 3, "what was named is not there"),
-    (Code::Refused, 4, "refused: an id of other work, a full queue, a task that has ended"),
+    (Code::Refused, 4, "refused: an id of other work, a full queue, a task that stands elsewhere"),
     (Code::Unreachable, 5, "the backbone is out of reach; nothing was done"),
     (Code::Unknown, 6, "no answer: it may or may not have been done; the same again is safe"),
     (Code::Internal, 70, "a fault of Sinew's own"),
@@ -146,6 +148,7 @@ fn known(cause: &(dyn std::error::Error + 'static)) -> Option<(Code, Option<Stri
     let (code, hint) = None
         .or_else(|| cause.downcast_ref().map(of_delegate))
         .or_else(|| cause.downcast_ref().map(of_follow))
+        .or_else(|| cause.downcast_ref().map(of_advance))
         .or_else(|| cause.downcast_ref().map(of_execute))
         .or_else(|| cause.downcast_ref().map(of_emit))
         .or_else(|| cause.downcast_ref().map(of_publish))
@@ -193,7 +196,41 @@ fn of_delegate(error: &DelegateError) -> Verdict {
         DelegateError::Failed(source) => of_publish(source),
         DelegateError::Parent(source) => of_execute(source),
         DelegateError::Unreadable(_) => (Code::Unreachable, IS_IT_UP),
+        DelegateError::NoTask { .. } => (Code::NotFound, Some("`sinew task list` shows the tasks")),
+        DelegateError::TooDeep { .. } => {
+            (Code::Refused, Some("nothing was delegated: do agents delegate to each other?"))
+        }
+        DelegateError::Log(ExecuteError::Unknown(_)) => (Code::Unknown, SAME_ID),
+        DelegateError::Log(source) => of_execute(source),
         _ => (Code::Internal, None),
+    }
+}
+
+fn of_advance(error: &AdvanceError) -> Verdict {
+    match error {
+        AdvanceError::Read(_) => (Code::Unreachable, IS_IT_UP),
+        AdvanceError::Execute(ExecuteError::Refused(refusal)) => of_refusal(refusal),
+        AdvanceError::Execute(source) => of_execute(source),
+        AdvanceError::Enqueue(EnqueueError::Publish(PublishError::Full { .. })) => {
+            (Code::Unknown, Some("it is stored; the task goes on when its queue has room"))
+        }
+        AdvanceError::Enqueue(_)
+        | AdvanceError::Ask(_)
+        | AdvanceError::Finish(_)
+        | AdvanceError::Verify(_)
+        | _ => (Code::Unknown, Some("it is stored, and goes on by itself: `sinew task show`")),
+    }
+}
+
+fn of_refusal(refusal: &Refusal) -> Verdict {
+    match refusal {
+        Refusal::NoTask => (Code::NotFound, Some("`sinew task list` shows the tasks")),
+        Refusal::NotAsked => (Code::Refused, Some("`sinew task questions` shows those that are")),
+        Refusal::OwnVerdict => (Code::Refused, Some("say with --role as whom you judge it")),
+        Refusal::NotSubmitted | Refusal::Ended(_) => {
+            (Code::Refused, Some("`sinew task show` tells where it stands"))
+        }
+        _ => (Code::Refused, None),
     }
 }
 

@@ -9,6 +9,7 @@ use super::{
     entry::{
         DeadCause, Effect, EnqueueReason, EscalationReason, Question, ReleaseReason, Transition,
     },
+    question::QuestionError,
 };
 use crate::{
     id::{InstanceId, Role, TaskId},
@@ -231,6 +232,9 @@ pub enum Refusal {
     /// The task waits for something else than a worker.
     #[error("the task is {0}, so no attempt may begin")]
     Parked(&'static str),
+    /// Nobody could answer the question.
+    #[error("the question can't be asked: {0}")]
+    Question(QuestionError),
     /// The task has no such open question.
     #[error("the task has no such open question")]
     NotAsked,
