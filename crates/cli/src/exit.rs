@@ -223,15 +223,18 @@ fn of_advance(error: &AdvanceError) -> Verdict {
 }
 
 fn of_refusal(refusal: &Refusal) -> Verdict {
-    match refusal {
-        Refusal::NoTask => (Code::NotFound, Some("`sinew task list` shows the tasks")),
-        Refusal::NotAsked => (Code::Refused, Some("`sinew task questions` shows those that are")),
-        Refusal::OwnVerdict => (Code::Refused, Some("say with --role as whom you judge it")),
-        Refusal::NotSubmitted | Refusal::Ended(_) => {
-            (Code::Refused, Some("`sinew task show` tells where it stands"))
-        }
-        _ => (Code::Refused, None),
+    if matches!(refusal, Refusal::NoTask) {
+        return (Code::NotFound, Some("`sinew task list` shows the tasks"));
     }
+    let hints = [
+        (matches!(refusal, Refusal::NotAsked), "`sinew task questions` shows those that are open"),
+        (matches!(refusal, Refusal::OwnVerdict), "say with --role as whom you judge it"),
+        (
+            matches!(refusal, Refusal::NotSubmitted | Refusal::Ended(_)),
+            "`sinew task show` tells where it stands",
+        ),
+    ];
+    (Code::Refused, hints.into_iter().find(|(is_it, _)| *is_it).map(|(_, hint)| hint))
 }
 
 fn of_follow(error: &FollowError) -> Verdict {

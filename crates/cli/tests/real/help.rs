@@ -3,7 +3,7 @@
 
 use crate::kit::Place;
 
-const VERBS: [&[&str]; 20] = [
+const VERBS: [&[&str]; 25] = [
     &[],
     &["up"],
     &["agent"],
@@ -14,6 +14,11 @@ const VERBS: [&[&str]; 20] = [
     &["task", "list"],
     &["task", "show"],
     &["task", "watch"],
+    &["task", "questions"],
+    &["task", "answer"],
+    &["task", "accept"],
+    &["task", "refuse"],
+    &["task", "retry"],
     &["task", "cancel"],
     &["inbox", "read"],
     &["events", "emit"],

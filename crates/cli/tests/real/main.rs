@@ -11,5 +11,6 @@ mod agent;
 mod demo;
 mod help;
 mod kit;
+mod parked;
 mod task;
 mod up;

@@ -61,7 +61,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.json");
         std::fs::write(&path, "{\"a\":1}").unwrap();
-        let read = |said: &str| super::json("the input", said);
+        let read = |said: &str| json("the input", said);
         assert_eq!(read(&format!("@{}", path.display())).unwrap(), json!({ "a": 1 }));
         assert_eq!(read("[1]").unwrap(), json!([1]));
         assert!(read("text").is_err());
