@@ -101,8 +101,8 @@ fn a_program_asks_a_person_answers_and_the_next_attempt_knows_it() {
 fn what_was_to_be_a_question_or_a_wait_and_can_be_none_fails_the_attempt_with_the_reason() {
     let backbone = Backbone::start();
     let place = &backbone.place;
-    let _agent =
-        backbone.agent("echo", r#"sed 's/.*"input":"\(.*\)","depth".*/\1/; s/\\"/"/g'"#, &[]);
+    let print = "python3 -c 'import json, sys; print(json.load(sys.stdin)[\"input\"])'";
+    let _agent = backbone.agent("echo", print, &[]);
     let check = |id: &str, line: &str, cause: &str, end: &str| {
         let input = Value::from(line).to_string();
         let args = ["--max-attempts", "1", "--input", &input];
