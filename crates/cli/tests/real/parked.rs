@@ -83,6 +83,9 @@ fn a_program_asks_a_person_answers_and_the_next_attempt_knows_it() {
     assert_eq!(waiting.end().code(), Some(0));
     assert_eq!(waiting.out().trim(), "painted");
     place.run(&["task", "answer", "T1", "red"]).says(4, "already ended");
+    // A question that has its answer is not to be answered.
+    let watched = place.run(&["task", "watch", "T1"]);
+    assert!(watched.out.contains("asks operator") && watched.err.is_empty(), "{watched:?}");
 
     let handed: Value =
         serde_json::from_str(&std::fs::read_to_string(place.path("task-2.json")).unwrap()).unwrap();

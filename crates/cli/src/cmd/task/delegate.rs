@@ -12,7 +12,7 @@ use sinew_model::{
 };
 
 use super::{
-    print::{describe, way_on},
+    print::{describe, tell_way_on},
     words,
 };
 use crate::{
@@ -244,8 +244,8 @@ async fn wait(client: &Client, done: &Delegated, out: Out) -> anyhow::Result<Cod
                 let what = describe(&entry.change);
                 out.note(format_args!("{span:>7}  {:<9}  {what}", word.word()));
             }
-            if let Some(way) = follow.state().and_then(|state| way_on(&done.id, state)) {
-                out.note(way);
+            if let Some(state) = follow.state() {
+                tell_way_on(client, &done.id, state, out).await?;
             }
             if !matches!(entry.change, Change::Created { .. }) && !word.is_end() {
                 continue;

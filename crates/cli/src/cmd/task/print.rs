@@ -1,5 +1,6 @@
 //! What an entry of a task's log says, in words for a person.
 
+use sinew_agent::Client;
 use sinew_model::{
     TaskId,
     task::{
@@ -8,7 +9,10 @@ use sinew_model::{
     },
 };
 
-use crate::text::{self, short, span};
+use crate::{
+    output::Out,
+    text::{self, short, span},
+};
 
 /// Characters of a cause or message that fit on a line.
 const WIDE: usize = 100;
@@ -110,6 +114,26 @@ pub(super) const fn dead(cause: DeadCause) -> &'static str {
         DeadCause::DependencyFailed => "a task that it comes after did not complete",
         DeadCause::Lost => "it could not be put on its queue again",
     }
+}
+
+/// Tells on stderr what a person may do for a task that came to `state`, if that is still so: the
+/// log may have gone on since.
+///
+/// # Errors
+/// When the log can't be read.
+pub(super) async fn tell_way_on(
+    client: &Client,
+    id: &TaskId,
+    state: &State,
+    out: Out,
+) -> anyhow::Result<()> {
+    if way_on(id, state).is_some()
+        && let Some(now) = client.state(id).await?
+        && let Some(way) = way_on(id, &now)
+    {
+        out.note(way);
+    }
+    Ok(())
 }
 
 /// What a person may do for a task that waits for one: the exact command, or commands.

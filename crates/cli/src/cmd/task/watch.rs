@@ -2,7 +2,7 @@
 
 use sinew_agent::Client;
 
-use super::print::{after, describe, way_on};
+use super::print::{after, describe, tell_way_on};
 use crate::{args::Global, exit::Code, output::Out, target::Target, view};
 
 /// Follow a task until it ends.
@@ -37,8 +37,8 @@ pub(crate) async fn run(args: &Args, global: &Global, out: Out) -> anyhow::Resul
         let when = after(entry.at, *begun.get_or_insert(entry.at));
         let word = entry.change.transition().word();
         out.line(format_args!("{when:>9}  {word:<9}  {}", describe(&entry.change)))?;
-        if let Some(way) = follow.state().and_then(|state| way_on(&id, state)) {
-            out.note(way);
+        if let Some(state) = follow.state() {
+            tell_way_on(&client, &id, state, out).await?;
         }
     }
     let end = follow.state().and_then(|state| state.end());
