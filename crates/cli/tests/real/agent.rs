@@ -24,7 +24,9 @@ fn what_a_program_prints_is_progress_events_and_the_result() {
     let result = json!({ "task": "T1", "role": "cto", "org": "acme", "attempt": 1 });
     assert_eq!(
         said,
-        json!({ "taskId": "T1", "end": "completed", "result": result, "attempts": 1 })
+        json!({
+            "taskId": "T1", "end": "completed", "result": result, "verified": null, "attempts": 1,
+        })
     );
     assert_eq!(words(&backbone.show("T1")), ["created", "started", "progress", "completed"]);
 
