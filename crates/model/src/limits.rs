@@ -96,6 +96,9 @@ pub const ANSWER_BYTES: usize = 65_536;
 /// Choices that a question may offer.
 pub const CHOICES: usize = 50;
 
+/// Bytes of a choice: a name for an answer, not its reasons.
+pub const CHOICE_BYTES: usize = 512;
+
 /// Time for which a question waits before another role is asked, unless it says otherwise.
 pub const ESCALATE_AFTER: Duration = Duration::from_secs(24 * 3600);
 
@@ -108,6 +111,13 @@ pub const ADVANCE_STEPS: u32 = 8;
 
 /// Logs of tasks that are read side by side.
 pub const TASKS_READ_AT_ONCE: usize = 32;
+
+/// Dead tasks that one command revives: more at once would flood their queues.
+pub const REVIVED_TASKS: usize = 1_000;
+
+/// Bytes of results that an attempt is handed of the tasks that it waited for; of those beyond, the
+/// beginnings. A program reads them all into memory before it begins.
+pub const ENDED_RESULTS_BYTES: usize = 8_388_608;
 
 /// Tasks of a tree that are called off at a time.
 pub const CANCELLED_TASKS: usize = 10_000;

@@ -394,7 +394,10 @@ impl Running<'_> {
             match log.execute(&command).await {
                 Ok(_) => return settle::after(self.host, &mut log).await,
                 Err(ExecuteError::Refused(
-                    refusal @ (Refusal::Limit { .. } | Refusal::Cycle(_)),
+                    refusal @ (Refusal::Limit { .. }
+                    | Refusal::Cycle(_)
+                    | Refusal::Question(_)
+                    | Refusal::Answered),
                 )) => {
                     let cause = refusal.to_string();
                     command = Command::Fail { attempt: self.attempt, cause, retry: None };

@@ -24,7 +24,9 @@ fn what_a_program_prints_is_progress_events_and_the_result() {
     let result = json!({ "task": "T1", "role": "cto", "org": "acme", "attempt": 1 });
     assert_eq!(
         said,
-        json!({ "taskId": "T1", "end": "completed", "result": result, "attempts": 1 })
+        json!({
+            "taskId": "T1", "end": "completed", "result": result, "verified": null, "attempts": 1,
+        })
     );
     assert_eq!(words(&backbone.show("T1")), ["created", "started", "progress", "completed"]);
 
@@ -80,7 +82,8 @@ fn cancelling_a_task_stops_its_program() {
     assert_eq!(backbone.place.wait_for("told"), "term");
     wait_gone(pid);
     backbone.place.run(&["task", "watch", &id]).says(1, "");
-    backbone.place.run(&["task", "cancel", &id]).says(4, "already ended");
+    let again = backbone.place.run(&["task", "cancel", &id]);
+    assert_eq!((again.code, again.out.contains("too late: it is cancelled")), (Some(4), true));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use crate::kit::Place;
 
-const VERBS: [&[&str]; 30] = [
+const VERBS: [&[&str]; 35] = [
     &[],
     &["up"],
     &["agent"],
@@ -17,6 +17,11 @@ const VERBS: [&[&str]; 30] = [
     &["task", "list"],
     &["task", "show"],
     &["task", "watch"],
+    &["task", "questions"],
+    &["task", "answer"],
+    &["task", "accept"],
+    &["task", "refuse"],
+    &["task", "retry"],
     &["task", "cancel"],
     &["inbox", "read"],
     &["events", "emit"],

@@ -102,6 +102,8 @@ fn every_verb_prints_json_that_parses() {
     place.get(&["task", "delegate", "cto", "One", "--id", "T1"]);
     for args in [
         &["task", "list"][..],
+        &["task", "questions"],
+        &["task", "retry", "--all"],
         &["task", "show", "T1"],
         &["task", "cancel", "T1"],
         &["agent", "list"],

@@ -218,9 +218,7 @@ impl State {
             return Err(Refusal::Answered);
         }
         bound_len("questions", self.answers.len(), limits::QUESTIONS_PER_TASK)?;
-        bound_len("choices", question.choices.len().saturating_sub(1), limits::CHOICES)?;
-        let mut question = question.clone();
-        question.text = head(&question.text, limits::CAUSE_BYTES).to_owned();
+        let question = question.clone().checked().map_err(Refusal::Question)?;
         Ok(Change::Blocked { attempt, question: Box::new(question) })
     }
 

@@ -20,8 +20,19 @@ use super::{
 use crate::store::{QueryError, Store};
 
 /// Every word for where a task stands, from its queue to its end.
-pub const PHASES: [&str; 8] =
-    ["scheduled", "queued", "running", "retrying", "completed", "failed", "cancelled", "dead"];
+pub const PHASES: [&str; 11] = [
+    "scheduled",
+    "queued",
+    "running",
+    "retrying",
+    "blocked",
+    "waiting",
+    "submitted",
+    "completed",
+    "failed",
+    "cancelled",
+    "dead",
+];
 
 /// Which tasks to list. What is left out does not matter.
 #[derive(Clone, Debug, Default, PartialEq)]

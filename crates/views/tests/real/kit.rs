@@ -198,7 +198,8 @@ impl World {
                     self.assignment(task, if what.is_multiple_of(3) { "qa" } else { "cto" });
                 Command::Create { assignment, queue_seq: Some(self.seq) }
             }
-            (Some(Phase::Ended { .. }), _) => Command::Enqueue {
+            (Some(Phase::Ended { .. }), _) => Command::Revive,
+            (Some(Phase::Ready { .. }), 2..) => Command::Enqueue {
                 epoch: epoch + 1,
                 queue_seq: Some(self.seq),
                 not_before: None,

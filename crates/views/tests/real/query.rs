@@ -82,17 +82,18 @@ async fn a_revived_task_has_not_ended_and_a_large_result_is_only_in_its_entry() 
     let row = view.show(task.clone()).await.unwrap().unwrap().task;
     assert_eq!((row.dead, row.cause.as_deref()), (Some(DeadCause::Lost), Some("gone")));
     world.must_step(Step::Lawful(1, 5));
+    world.must_step(Step::Lawful(1, 5));
     world.must_step(Step::Lawful(1, 8));
-    view.fold_tasks(batch(&world.log, 2, 4)).await.unwrap();
+    view.fold_tasks(batch(&world.log, 2, 5)).await.unwrap();
     let row = view.show(task.clone()).await.unwrap().unwrap().task;
     assert_eq!((row.dead, row.ended_at, row.epoch), (None, None, 2));
     let text = "x".repeat(limits::VIEW_RESULT_BYTES);
     world.must(&task, &Command::Complete { attempt: 1, result: json!(text) });
-    view.fold_tasks(batch(&world.log, 4, 5)).await.unwrap();
+    view.fold_tasks(batch(&world.log, 5, 6)).await.unwrap();
     let life = view.show(task).await.unwrap().unwrap();
     let bytes = u64::try_from(limits::VIEW_RESULT_BYTES + 2).unwrap();
     assert_eq!((life.task.result, life.task.result_bytes), (None, Some(bytes)));
-    assert_eq!(life.entries[4].body["result"], json!(text));
+    assert_eq!(life.entries[5].body["result"], json!(text));
 }
 
 #[tokio::test]
