@@ -110,6 +110,11 @@ impl Backbone {
         Ok(())
     }
 
+    /// Makes durable what the servers have stored so far, where that can be lost at all.
+    pub(crate) fn settle(&self) {
+        self.stores.iter().for_each(PowerStore::sync_all);
+    }
+
     /// What a server stores on.
     ///
     /// # Errors

@@ -10,8 +10,8 @@ use std::{
 use anyhow::{Context as _, bail};
 use sinew_agent::{Bus, Config};
 use sinew_bus::clock;
-use sinew_model::stream::AGENT_TASKS;
-use sinew_testkit::TempDir;
+use sinew_model::stream::{AGENT_MAIL, AGENT_TASKS, ORG_EVENTS, TASK_LOG};
+use sinew_testkit::{TempDir, wait};
 use tokio::{sync::Semaphore, task::JoinSet};
 
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
     delegator::{self, CHIEF, Delegating},
     ledger::{self, Ledger},
     observe::{self, Seen},
-    options::Options,
+    options::{Durability, Options},
     plan,
     recovery::Recovery,
     report::{Report, say},
@@ -59,6 +59,12 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<Report> {
     let world = tokio::task::spawn_blocking(move || World::start(&starting, &home)).await??;
     let url = world.backbone.url();
 
+    let bus = work::connect(&Config::new(url, ORG.parse()?)).await;
+    until_streams(&bus).await?;
+    if options.durability == Durability::Interval {
+        // As a server that has run for a while: only what follows is at stake.
+        world.backbone.settle();
+    }
     let mut delegating = JoinSet::new();
     for links in &world.delegators {
         delegating.spawn(delegator::delegate(Arc::clone(&shared), links.url()));
@@ -76,7 +82,6 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<Report> {
     }
 
     say("everything is delegated; it comes to rest");
-    let bus = work::connect(&Config::new(url, ORG.parse()?)).await;
     let rested = rest(&bus, &mut world).await?;
     let seen = last_look(&bus).await?;
     let exits = world.exits();
@@ -86,6 +91,17 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<Report> {
     let recovery = Recovery::of(&struck, &seen);
     let seconds = began.elapsed().as_secs_f64();
     Ok(Report { options, verdict, struck, recovery, exits, rested, seconds })
+}
+
+/// Waits until the org has its streams.
+async fn until_streams(bus: &Bus) -> anyhow::Result<()> {
+    for stream in [AGENT_TASKS, TASK_LOG, AGENT_MAIL, ORG_EVENTS] {
+        wait::try_until("the streams of the org", REST, async || {
+            bus.stream_state(stream).await.map_err(|error| format!("{stream}: {error}"))
+        })
+        .await?;
+    }
+    Ok(())
 }
 
 /// Lets every fault of the plan strike.

@@ -55,6 +55,7 @@ pub(crate) struct Global {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Up(cmd::up::Args),
+    Server(cmd::server::Args),
     /// Make programs agents, and see who is there
     #[command(subcommand)]
     Agent(cmd::agent::Command),

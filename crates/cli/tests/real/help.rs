@@ -3,9 +3,10 @@
 
 use crate::kit::Place;
 
-const VERBS: [&[&str]; 20] = [
+const VERBS: [&[&str]; 21] = [
     &[],
     &["up"],
+    &["server"],
     &["agent"],
     &["agent", "run"],
     &["agent", "list"],
