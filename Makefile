@@ -1,7 +1,7 @@
 # The verbs of the project. What is longer than a line or two is a script in tools/.
 REPO ?= .
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench doc clean
+.PHONY: help setup demo test check bench chaos doc clean
 
 help: ## Show these verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s  %s\n", $$1, $$2 }' Makefile
@@ -20,6 +20,9 @@ check: ## Check formatting, lints, documentation, rules of the house
 
 bench: setup ## Measure, side by side with a bare NATS client; options in BENCH
 	cargo run --release -p sinew -- bench $(BENCH)
+
+chaos: setup ## Break things, and prove that no task is lost or doubled; options in CHAOS
+	cargo run -p sinew-chaos -- $(CHAOS)
 
 doc: ## Build the documentation of the crates
 	cargo doc --no-deps --workspace

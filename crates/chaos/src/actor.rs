@@ -155,17 +155,16 @@ impl Actor {
         Ok(())
     }
 
-    /// Takes its place under a new name.
+    /// Gives it another name, under which it is then started.
     ///
     /// # Errors
-    /// When the name is not one, or the process cannot be started.
-    pub(crate) fn replace(&mut self, new: &str) -> anyhow::Result<()> {
-        self.kill()?;
+    /// When that is no name.
+    pub(crate) fn rename(&mut self, new: &str) -> anyhow::Result<()> {
         new.clone_into(&mut self.name);
         if let Part::Agent { instance, .. } = &mut self.orders.part {
             *instance = new.parse()?;
         }
-        self.spawn()
+        Ok(())
     }
 
     fn signal(&self, signal: Signal) -> anyhow::Result<()> {

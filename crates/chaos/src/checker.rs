@@ -243,3 +243,161 @@ fn effects_are_right(
     let unasked = seen.reports.keys().filter(|id| !known.contains(id));
     wrong.extend(unasked.cloned().map(Wrong::ReportUnasked));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Map;
+    use sinew_model::{
+        Assignment, Band, Entry, Time,
+        task::{Actor, Change, Start, Stored},
+    };
+
+    const COMPLETE: Work = Work { children: 1, events: 1, millis: 0, goal: Goal::Complete };
+
+    fn id(text: &str) -> TaskId {
+        text.parse().unwrap()
+    }
+
+    fn assignment(id: &TaskId, work: Work) -> Assignment {
+        Assignment {
+            task_id: id.clone(),
+            org_id: "acme".parse().unwrap(),
+            role: "lead".parse().unwrap(),
+            delegator: "chief".parse().unwrap(),
+            title: "a task".to_owned(),
+            input: serde_json::to_value(work).unwrap(),
+            parent: None,
+            depth: 0,
+            priority: Band::Normal,
+            created_at: Time::from_micros(0),
+            deadline: None,
+            not_before: None,
+            max_attempts: None,
+            extra: Map::new(),
+        }
+    }
+
+    fn started() -> Change {
+        Change::Started(Start {
+            attempt: 1,
+            epoch: 1,
+            queue_seq: 1,
+            instance: "lead-1".parse().unwrap(),
+            incarnation: "i".to_owned(),
+            ack: None,
+        })
+    }
+
+    fn completed() -> Change {
+        Change::Completed { attempt: 1, result: Value::Null }
+    }
+
+    fn failed() -> Change {
+        Change::Failed { attempt: 1, cause: "it can't be done".to_owned() }
+    }
+
+    /// A task with that life after its creation.
+    fn life(id: &TaskId, work: Work, changes: Vec<Change>) -> TaskSeen {
+        let assignment = Box::new(assignment(id, work));
+        let created = Change::Created { assignment, queue_seq: Some(1) };
+        let mut seen = TaskSeen::default();
+        for (seq, change) in (1..).zip([created].into_iter().chain(changes)) {
+            let by = Actor { role: "lead".parse().unwrap(), instance: None };
+            let at = Time::from_micros(i64::try_from(seq).unwrap());
+            let entry =
+                Entry { task_id: id.clone(), org_id: "acme".parse().unwrap(), at, by, change };
+            seen.take(id, &Stored { seq, expected: Some(seq - 1), token: None, entry }, at);
+        }
+        seen
+    }
+
+    /// A run of one task with a child, as it should be; then with what `spoil` does to it.
+    fn after(answer: Answer, spoil: impl FnOnce(&mut Seen, &TaskId, &TaskId)) -> Vec<Wrong> {
+        let root = id("c1");
+        let child = TaskId::of_effect(&root, &child_key(0));
+        let mut work = Work::of_child(&COMPLETE, 0);
+        let mut seen = Seen::default();
+        for (id, work) in [(&root, &COMPLETE), (&child, &work)] {
+            let end = if work.goal == Goal::Fail { failed() } else { completed() };
+            seen.tasks.insert(id.clone(), life(id, *work, vec![started(), end]));
+            seen.reports.insert(Mail::report_id(id, "end:1"), 1);
+            for number in 0..work.events {
+                seen.events.insert(event_id(id, number), 1);
+            }
+        }
+        spoil(&mut seen, &root, &child);
+        work = COMPLETE;
+        let ledger = [(root, Asked { work, answer })].into();
+        check(&ledger, &seen).wrong.into_iter().collect()
+    }
+
+    fn of_accepted(spoil: impl FnOnce(&mut Seen, &TaskId, &TaskId)) -> Vec<Wrong> {
+        after(Answer::Accepted, spoil)
+    }
+
+    #[test]
+    fn a_run_as_it_should_be_has_nothing_wrong() {
+        assert_eq!(of_accepted(|_, _, _| {}), []);
+        assert_eq!(after(Answer::Unknown, |_, _, _| {}), []);
+        assert_eq!(after(Answer::Unknown, |seen, _, _| *seen = Seen::default()), []);
+        assert_eq!(after(Answer::Refused, |seen, _, _| *seen = Seen::default()), []);
+    }
+
+    #[test]
+    fn what_is_lost_is_found() {
+        let root = id("c1");
+        assert_eq!(of_accepted(|seen, _, _| *seen = Seen::default()), [Wrong::Lost(root.clone())]);
+        let lost = TaskId::of_effect(&root, &child_key(0));
+        let found = of_accepted(|seen, _, child| drop(seen.tasks.remove(child)));
+        assert!(found.contains(&Wrong::ChildMissing(lost)), "{found:?}");
+        let found = of_accepted(|seen, root, _| {
+            seen.events.remove(&event_id(root, 0));
+        });
+        assert_eq!(found, [Wrong::EventMissing(event_id(&root, 0))]);
+        let found = of_accepted(|seen, root, _| {
+            seen.reports.remove(&Mail::report_id(root, "end:1"));
+        });
+        assert_eq!(found, [Wrong::ReportMissing(root)]);
+    }
+
+    #[test]
+    fn what_did_not_end_or_ended_twice_is_found() {
+        let root = id("c1");
+        let with = |work: Work, changes: Vec<Change>| {
+            of_accepted(|seen, root, _| {
+                seen.tasks.insert(root.clone(), life(root, work, changes));
+            })
+        };
+        let found = with(COMPLETE, vec![started()]);
+        assert!(found.contains(&Wrong::Unended(root.clone())), "{found:?}");
+        let found = with(COMPLETE, vec![started(), completed(), completed()]);
+        assert_eq!(found, [Wrong::EndedTwice(root.clone()), Wrong::Void(root.clone())]);
+        let found = with(COMPLETE, vec![started(), failed()]);
+        assert!(matches!(&found[..], [Wrong::OtherEnd(of, _)] if *of == root), "{found:?}");
+        let other = Work { millis: 7, ..COMPLETE };
+        assert_eq!(with(other, vec![started(), completed()]), [Wrong::OtherWork(root)]);
+    }
+
+    #[test]
+    fn what_nobody_asked_for_is_found() {
+        let found = after(Answer::Refused, |_, _, _| {});
+        assert!(found.contains(&Wrong::RefusedYetThere(id("c1"))), "{found:?}");
+        let stray = id("stray");
+        let found = of_accepted(|seen, _, _| {
+            let life = life(&stray, COMPLETE, vec![started(), completed()]);
+            seen.tasks.insert(stray.clone(), life);
+        });
+        assert_eq!(found, [Wrong::Unasked(stray)]);
+        let found = of_accepted(|seen, _, _| {
+            seen.events.insert("x:event:9".to_owned(), 1);
+        });
+        assert_eq!(found, [Wrong::EventUnasked("x:event:9".to_owned())]);
+        let again = Mail::report_id(&id("c1"), "end:2");
+        let found = of_accepted(|seen, _, _| {
+            seen.reports.insert(again.clone(), 1);
+        });
+        assert_eq!(found, [Wrong::ReportUnasked(again)]);
+        assert_eq!(of_accepted(|seen, _, _| seen.queued = 3), [Wrong::StillQueued(3)]);
+    }
+}

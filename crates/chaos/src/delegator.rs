@@ -64,12 +64,12 @@ pub(crate) async fn delegate(shared: Arc<Delegating>, url: String) -> anyhow::Re
             shared.ledger.asked(&id, work)?;
             let (answer, why) = ask(&client, &id, work).await?;
             shared.ledger.answered(&id, answer, why)?;
-            if answer == Answer::Accepted || (number + tries) % GIVEN_UP_ONE_IN == 0 {
+            if answer == Answer::Accepted || (number + tries).is_multiple_of(GIVEN_UP_ONE_IN) {
                 break;
             }
             clock::pause(Duration::from_millis(50)).await;
         }
-        if number % IMPOSTOR_ONE_IN == 0 {
+        if number.is_multiple_of(IMPOSTOR_ONE_IN) {
             pose(&client, &id, work).await?;
         }
     }

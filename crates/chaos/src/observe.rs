@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use anyhow::Context as _;
 use sinew_bus::{Bus, RawMessage};
 use sinew_model::{
-    Role, TaskId, Time, header,
+    Role, TaskId, Time, Transition, header,
     mail::Mail,
     stream::{AGENT_MAIL, AGENT_TASKS, ORG_EVENTS, TASK_LOG},
     task::{Change, Stored, Task},
@@ -53,17 +53,16 @@ impl TaskSeen {
     pub(crate) fn take(&mut self, id: &TaskId, stored: &Stored, at: Time) {
         let entry = &stored.entry;
         let lawful = self.task.apply(id, stored).is_ok();
-        let moment = match &entry.change {
-            Change::Started(start) => Moment::Started(start.instance.to_string()),
-            Change::Released { .. } => Moment::Released,
-            Change::Completed { .. }
-            | Change::Failed { .. }
-            | Change::Cancelled { .. }
-            | Change::Dead { .. } => {
-                self.ends += 1;
-                Moment::Ended
-            }
-            _ => return,
+        let transition = entry.change.transition();
+        self.ends += u32::from(transition.is_end());
+        let moment = if let Change::Started(start) = &entry.change {
+            Moment::Started(start.instance.to_string())
+        } else if transition.is_end() {
+            Moment::Ended
+        } else if transition == Transition::Released {
+            Moment::Released
+        } else {
+            return;
         };
         if lawful {
             self.moments.push((at, moment));

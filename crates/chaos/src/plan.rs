@@ -193,11 +193,9 @@ impl Kind {
     /// Whether it can strike where there are so many nodes, and stores that lose what is not
     /// durable.
     pub(crate) const fn fits(self, nodes: usize, lossy: bool) -> bool {
-        match self {
-            Self::KillLeader | Self::WipeNode => nodes > 1,
-            Self::PowerCut | Self::FullDisk => lossy,
-            _ => true,
-        }
+        let of_several = matches!(self, Self::KillLeader | Self::WipeNode);
+        let of_lossy = matches!(self, Self::PowerCut | Self::FullDisk);
+        (nodes > 1 || !of_several) && (lossy || !of_lossy)
     }
 
     /// How long it lasts, in milliseconds, least and most.

@@ -52,6 +52,9 @@ pub(crate) struct Recovery {
     pub(crate) next_end: BTreeMap<Kind, Times>,
     /// The same for all faults.
     pub(crate) next_end_of_all: Times,
+    /// Faults after which the next one struck before any task ended: their times are those of two
+    /// faults, and are left out.
+    pub(crate) overtaken: usize,
     /// From the SIGKILL of an agent to the next attempt on a task that it had in hand.
     pub(crate) task_again: BTreeMap<Kind, Times>,
 }
@@ -62,8 +65,12 @@ impl Recovery {
         let mut ends: Vec<Time> = seen.tasks.values().filter_map(end).collect();
         ends.sort_unstable();
         let mut recovery = Self::default();
-        for fault in struck {
-            if let Some(next) = ends.get(ends.partition_point(|end| *end < fault.at)) {
+        let followers = struck.iter().skip(1).map(|next| Some(next.at)).chain([None]);
+        for (fault, follower) in struck.iter().zip(followers) {
+            let next = ends.get(ends.partition_point(|end| *end < fault.at));
+            if follower.is_some_and(|at| next.is_none_or(|next| at < *next)) {
+                recovery.overtaken += 1;
+            } else if let Some(next) = next {
                 recovery.next_end.entry(fault.kind).or_default().push(fault.at, *next);
                 recovery.next_end_of_all.push(fault.at, *next);
             }

@@ -15,7 +15,7 @@ use crate::{
     world::Struck,
 };
 
-/// How many faults of Sinew are listed in the text; the JSON has all.
+/// How many points are listed in the text; the JSON has all.
 const WRONG_SHOWN: usize = 20;
 
 /// The outcome of a run.
@@ -64,6 +64,7 @@ impl Report {
             "wrong": self.verdict.wrong,
             "faults": self.faults(),
             "struck": self.struck,
+            "overtakenFaults": self.recovery.overtaken,
             "nextEndAfterFault": self.recovery.next_end_of_all.json(),
             "nextEndAfterFaultByKind": by_kind(&self.recovery.next_end),
             "taskAgainAfterKill": by_kind(&self.recovery.task_again),
@@ -99,6 +100,13 @@ impl Display for Report {
         )?;
         writeln!(f, "faults     {} {:?}", self.struck.len(), self.faults())?;
         line(f, "next end after a fault", &self.recovery.next_end_of_all)?;
+        if self.recovery.overtaken > 0 {
+            let overtaken = self.recovery.overtaken;
+            writeln!(
+                f,
+                "  ({overtaken} more were overtaken by the next fault before any task ended)"
+            )?;
+        }
         for (kind, times) in &self.recovery.next_end {
             line(f, &format!("  after {}", kind.word()), times)?;
         }
@@ -114,7 +122,7 @@ impl Display for Report {
                 "good: nothing is lost, nothing ended twice, every effect is there once"
             );
         }
-        write!(f, "WRONG: {} faults of Sinew", self.verdict.wrong.len())?;
+        write!(f, "WRONG in {} points", self.verdict.wrong.len())?;
         for wrong in self.verdict.wrong.iter().take(WRONG_SHOWN) {
             write!(f, "\n  {wrong:?}")?;
         }

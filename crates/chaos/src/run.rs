@@ -20,7 +20,7 @@ use crate::{
     delegator::{self, CHIEF, Delegating},
     ledger::{self, Ledger},
     observe::{self, Seen},
-    options::{Durability, Options},
+    options::{Durability, Options, StoreKind},
     plan,
     recovery::Recovery,
     report::{Report, say},
@@ -31,6 +31,9 @@ use crate::{
 /// A lease of six seconds: an agent that is frozen for longer loses its tasks and goes on as a
 /// zombie, several times a run. (The default is five minutes.)
 const OVERLAY: &str = "[consumers]\nack_wait = \"6s\"\n";
+
+/// Calls that each delegator may have open at a time.
+const CALLERS: usize = 4;
 
 /// How long a run may take to come to rest once nothing strikes any more: several leases, sweeps
 /// and elections.
@@ -61,13 +64,16 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<Report> {
 
     let bus = work::connect(&Config::new(url, ORG.parse()?)).await;
     until_streams(&bus).await?;
-    if options.durability == Durability::Interval {
-        // As a server that has run for a while: only what follows is at stake.
+    if options.durability == Durability::Interval || options.store == StoreKind::Strict {
+        // As servers that have run for a while: only what follows is at stake, and not the streams
+        // themselves.
         world.backbone.settle();
     }
     let mut delegating = JoinSet::new();
     for links in &world.delegators {
-        delegating.spawn(delegator::delegate(Arc::clone(&shared), links.url()));
+        for _ in 0..CALLERS {
+            delegating.spawn(delegator::delegate(Arc::clone(&shared), links.url()));
+        }
     }
     let injected = options.clone();
     let injecting = tokio::task::spawn_blocking(move || inject(world, &injected));
@@ -75,8 +81,8 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<Report> {
         done = injecting => done??,
         () = drip(&options, &shared.allowance) => bail!("the dripping never ends"),
     };
-    // The rest, and one more for each delegator, which ends it.
-    shared.allowance.add_permits(usize::try_from(options.tasks)? + DELEGATORS);
+    // The rest, and one more for each caller, which ends it.
+    shared.allowance.add_permits(usize::try_from(options.tasks)? + DELEGATORS * CALLERS);
     while let Some(done) = delegating.join_next().await {
         done??;
     }

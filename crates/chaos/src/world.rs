@@ -128,42 +128,33 @@ impl World {
     }
 
     fn strike_agent(&mut self, fault: &Fault) -> anyhow::Result<String> {
-        let replaced = self.replaced;
+        let again = format!("-again{}", self.replaced);
+        self.replaced += u32::from(fault.kind == Kind::LoseAgent);
         let actor = round(&mut self.agents, fault.victim)?;
         let name = actor.name.clone();
-        match fault.kind {
-            Kind::LoseAgent => {
-                self.replaced += 1;
-                let (stem, _) = name.rsplit_once("-again").unwrap_or((&name, ""));
-                actor.kill()?;
-                hold(fault.lasts);
-                actor.replace(&format!("{stem}-again{replaced}"))?;
+        if fault.kind.kills_an_agent() {
+            actor.kill()?;
+            hold(fault.lasts);
+            if fault.kind == Kind::LoseAgent {
+                let stem = name.split("-again").next().unwrap_or(&name);
+                actor.rename(&format!("{stem}{again}"))?;
             }
-            Kind::PauseAgent => {
-                actor.pause()?;
-                hold(fault.lasts);
-                actor.resume()?;
+            actor.spawn()?;
+        } else if fault.kind == Kind::PauseAgent {
+            actor.pause()?;
+            hold(fault.lasts);
+            actor.resume()?;
+        } else {
+            let links = &actor.links;
+            if fault.kind == Kind::CutAgent {
+                links.cut();
+            } else if fault.kind == Kind::DeafenAgent {
+                links.deafen();
+            } else {
+                links.slow(SLOW);
             }
-            Kind::CutAgent => {
-                actor.links.cut();
-                hold(fault.lasts);
-                actor.links.heal();
-            }
-            Kind::DeafenAgent => {
-                actor.links.deafen();
-                hold(fault.lasts);
-                actor.links.heal();
-            }
-            Kind::SlowAgent => {
-                actor.links.slow(SLOW);
-                hold(fault.lasts);
-                actor.links.heal();
-            }
-            _ => {
-                actor.kill()?;
-                hold(fault.lasts);
-                actor.spawn()?;
-            }
+            hold(fault.lasts);
+            links.heal();
         }
         Ok(name)
     }
@@ -185,44 +176,33 @@ impl World {
     }
 
     fn strike_server(&self, fault: &Fault) -> anyhow::Result<String> {
-        let at = match fault.kind {
-            Kind::KillLeader => self.backbone.leader(fault.victim),
-            _ => self.backbone.pick(fault.victim),
-        };
-        let node = self.backbone.node(at)?;
-        match fault.kind {
-            Kind::PauseServer => {
-                node.pause();
-                hold(fault.lasts);
-                node.resume();
+        let backbone = &self.backbone;
+        let of_leader = fault.kind == Kind::KillLeader;
+        let at =
+            if of_leader { backbone.leader(fault.victim) } else { backbone.pick(fault.victim) };
+        let node = backbone.node(at)?;
+        if fault.kind == Kind::PauseServer {
+            node.pause();
+            hold(fault.lasts);
+            node.resume();
+        } else if fault.kind == Kind::FullDisk {
+            backbone.store(at)?.set_full(true);
+            hold(fault.lasts);
+            backbone.store(at)?.set_full(false);
+            // A write that failed stops a stream until the server starts anew.
+            node.kill();
+            node.restart();
+        } else {
+            node.kill();
+            if fault.kind == Kind::WipeNode {
+                backbone.wipe(at)?;
+            } else if fault.kind == Kind::PowerCut {
+                backbone.store(at)?.power_cut();
             }
-            Kind::WipeNode => {
-                node.kill();
-                self.backbone.wipe(at)?;
-                hold(fault.lasts);
-                node.restart();
-            }
-            Kind::PowerCut => {
-                node.kill();
-                self.backbone.store(at)?.power_cut();
-                hold(fault.lasts);
-                node.restart();
-            }
-            Kind::FullDisk => {
-                self.backbone.store(at)?.set_full(true);
-                hold(fault.lasts);
-                self.backbone.store(at)?.set_full(false);
-                // A write that failed stops a stream until the server starts anew.
-                node.kill();
-                node.restart();
-            }
-            _ => {
-                node.kill();
-                hold(fault.lasts);
-                node.restart();
-            }
+            hold(fault.lasts);
+            node.restart();
         }
-        self.backbone.wait_ready();
+        backbone.wait_ready();
         Ok(format!("server-{at}"))
     }
 }

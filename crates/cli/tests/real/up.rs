@@ -103,7 +103,7 @@ fn two_services_can_serve_one_org_and_each_ends_by_itself() {
     let place = Place::new();
     let there = ["--url", &server.url(), "--org", "acme"];
     let start = |folder: &str| {
-        let mut one = place.start(
+        let one = place.start(
             folder,
             &[&["server", "--data-dir", folder, "--json"], there.as_slice()].concat(),
         );
