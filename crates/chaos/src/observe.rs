@@ -6,11 +6,13 @@ use std::collections::BTreeMap;
 use anyhow::Context as _;
 use sinew_bus::{Bus, RawMessage};
 use sinew_model::{
-    Role, TaskId, Time, Transition, header,
+    Band, Role, TaskId, Time, Transition, header,
     mail::Mail,
-    stream::{AGENT_MAIL, AGENT_TASKS, ORG_EVENTS, TASK_LOG},
+    stream::{AGENT_MAIL, AGENT_TASKS, ORG_EVENTS, TASK_LOG, work_consumer_name},
     task::{Change, Stored, Task},
 };
+
+use crate::work::ROLES;
 
 /// Everything that a run left behind.
 #[derive(Clone, Debug, Default)]
@@ -22,7 +24,16 @@ pub(crate) struct Seen {
     /// How often a report about an end is stored, by its id.
     pub(crate) reports: BTreeMap<String, u32>,
     /// Assignments that are still queued.
-    pub(crate) queued: u64,
+    pub(crate) queued: Vec<Queued>,
+}
+
+/// An assignment that a queue holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Queued {
+    /// Which, where, and where the queue's consumer stands.
+    pub(crate) what: String,
+    /// Whether the consumer counts it as acked: it delivers it no more, and yet the queue has it.
+    pub(crate) acked: bool,
 }
 
 /// One task.
@@ -103,8 +114,32 @@ pub(crate) async fn everything(bus: &Bus, delegators: &[Role]) -> anyhow::Result
         })
         .await?;
     }
-    seen.queued = bus.stream_state(AGENT_TASKS).await?.messages;
+    seen.queued = queued(bus).await?;
     Ok(seen)
+}
+
+/// What every queue holds.
+///
+/// # Errors
+/// When it cannot be read.
+pub(crate) async fn queued(bus: &Bus) -> anyhow::Result<Vec<Queued>> {
+    let mut found = Vec::new();
+    for role in ROLES {
+        let role: Role = role.parse()?;
+        let subject = bus.subjects().tasks(&role, Band::Normal);
+        let consumer = work_consumer_name(&role, Band::Normal);
+        let mut from = 1;
+        while let Some(message) = bus.first_from(AGENT_TASKS, subject.as_str(), from).await? {
+            from = message.seq + 1;
+            let open = bus.open_deliveries(AGENT_TASKS, &consumer).await?;
+            let id = message.header(header::MSG_ID).unwrap_or_default();
+            found.push(Queued {
+                what: format!("{id} at {} of {role}, its consumer: {open:?}", message.seq),
+                acked: open.is_some_and(|open| message.seq < open.first),
+            });
+        }
+    }
+    Ok(found)
 }
 
 /// The logs of all tasks.

@@ -98,6 +98,9 @@ impl Display for Report {
             "effects    {} events, {} reports; {} stored again under a known id",
             counts.events, counts.reports, counts.repeats
         )?;
+        if counts.left_over > 0 {
+            writeln!(f, "left over  {} acked assignments in the queues", counts.left_over)?;
+        }
         writeln!(f, "faults     {} {:?}", self.struck.len(), self.faults())?;
         line(f, "next end after a fault", &self.recovery.next_end_of_all)?;
         if self.recovery.overtaken > 0 {
