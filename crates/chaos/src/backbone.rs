@@ -1,7 +1,10 @@
 //! The servers of a run: one, or a cluster.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use anyhow::Context as _;
-use sinew_model::stream::TASK_LOG;
+use serde_json::Value;
+use sinew_model::stream::{AGENT_PRESENCE, TASK_LOG};
 use sinew_testkit::{NatsCluster, NatsServer, PowerStore, power::Entries};
 
 use crate::options::{Durability, Options, StoreKind};
@@ -95,6 +98,21 @@ impl Backbone {
         }
     }
 
+    /// Streams of which the servers do not hold the same, with what each holds. They say it
+    /// themselves, so this is asked when all is at rest.
+    pub(crate) fn diverged(&self) -> Vec<String> {
+        let held: Vec<BTreeMap<String, String>> = self.nodes().iter().map(held).collect();
+        let names: BTreeSet<&String> = held.iter().flat_map(BTreeMap::keys).collect();
+        let mut diverged = Vec::new();
+        for name in names {
+            let all: Vec<Option<&String>> = held.iter().map(|node| node.get(name)).collect();
+            if all.iter().any(|one| Some(one) != all.first()) {
+                diverged.push(format!("{name}: {all:?}"));
+            }
+        }
+        diverged
+    }
+
     /// Takes everything that a dead server had stored.
     ///
     /// # Errors
@@ -126,4 +144,19 @@ impl Backbone {
 
 fn stores(count: usize, entries: Entries) -> anyhow::Result<Vec<PowerStore>> {
     Ok((0..count).map(|_| PowerStore::start(entries)).collect::<Result<_, _>>()?)
+}
+
+/// What a server says that it holds of each stream.
+fn held(node: &NatsServer) -> BTreeMap<String, String> {
+    let page = node.monitor("/jsz?accounts=true&streams=true").unwrap_or_default();
+    let accounts = page.get("account_details").and_then(Value::as_array).into_iter().flatten();
+    let streams = accounts.filter_map(|one| one.get("stream_detail")?.as_array()).flatten();
+    let told = |stream: &Value| {
+        let number = |name: &str| stream.get("state")?.get(name)?.as_u64();
+        let (messages, last) = (number("messages")?, number("last_seq")?);
+        let name = stream.get("name")?.as_str()?.to_owned();
+        Some((name, format!("{messages} messages up to {last}")))
+    };
+    // What lives in memory comes and goes.
+    streams.filter_map(told).filter(|(name, _)| name != AGENT_PRESENCE).collect()
 }

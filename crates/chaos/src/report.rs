@@ -27,6 +27,8 @@ pub(crate) struct Report {
     pub(crate) recovery: Recovery,
     /// Processes that ended by themselves.
     pub(crate) exits: u32,
+    /// Streams of which the servers do not hold the same.
+    pub(crate) diverged: Vec<String>,
     /// Whether everything came to rest.
     pub(crate) rested: bool,
     pub(crate) seconds: f64,
@@ -69,6 +71,7 @@ impl Report {
             "nextEndAfterFaultByKind": by_kind(&self.recovery.next_end),
             "taskAgainAfterKill": by_kind(&self.recovery.task_again),
             "endedByThemselves": self.exits,
+            "diverged": self.diverged,
             "rested": self.rested,
         })
     }
@@ -118,6 +121,9 @@ impl Display for Report {
         }
         if self.exits > 0 {
             writeln!(f, "processes that ended by themselves: {}", self.exits)?;
+        }
+        for stream in &self.diverged {
+            writeln!(f, "the servers hold different things of {stream}")?;
         }
         if self.is_good() {
             return write!(

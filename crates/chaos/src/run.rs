@@ -94,12 +94,13 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<Report> {
     let rested = rest(&bus, &mut world).await?;
     let seen = last_look(&bus).await?;
     let exits = world.exits();
-    tokio::task::spawn_blocking(move || drop(world)).await?;
+    let ending = tokio::task::spawn_blocking(move || world.backbone.diverged());
+    let diverged = ending.await?;
 
     let verdict = checker::check(&ledger::read(&path)?, &seen);
     let recovery = Recovery::of(&struck, &seen);
     let seconds = began.elapsed().as_secs_f64();
-    Ok(Report { options, verdict, struck, recovery, exits, rested, seconds })
+    Ok(Report { options, verdict, struck, recovery, exits, diverged, rested, seconds })
 }
 
 /// Waits until the org has its streams.
