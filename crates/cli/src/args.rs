@@ -55,6 +55,7 @@ pub(crate) struct Global {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Up(cmd::up::Args),
+    Server(cmd::server::Args),
     /// Make programs agents, see who is there, and stop the flow of work to them
     #[command(subcommand)]
     Agent(cmd::agent::Command),

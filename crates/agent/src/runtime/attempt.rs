@@ -334,16 +334,13 @@ impl Running<'_> {
         };
         let evicted = self.host.evict.is_cancelled();
         let command = verdict(self.host, (self.attempt, failures), returned, evicted);
-        let command = match command {
-            Command::Complete { attempt, result } => {
-                match self.keep(attempt, result, failures).await {
-                    Some(command) => command,
-                    None => return self.lost().await,
-                }
-            }
-            other => other,
+        let Command::Complete { attempt, result } = command else {
+            return self.write_down(command).await;
         };
-        self.write_down(command).await
+        match self.keep(attempt, result, failures).await {
+            Some(command) => self.write_down(command).await,
+            None => self.lost().await,
+        }
     }
 
     /// Puts a result that is too large for the log into the object store, before the log claims

@@ -3,9 +3,10 @@
 
 use crate::kit::Place;
 
-const VERBS: [&[&str]; 35] = [
+const VERBS: [&[&str]; 36] = [
     &[],
     &["up"],
+    &["server"],
     &["agent"],
     &["agent", "run"],
     &["agent", "list"],
