@@ -254,9 +254,8 @@ fn effects_are_right(
 mod tests {
     use super::*;
     use crate::observe::Queued;
-    use serde_json::Map;
     use sinew_model::{
-        Assignment, Band, Entry, Time,
+        Assignment, Entry, Time,
         task::{Actor, Change, Start, Stored},
     };
 

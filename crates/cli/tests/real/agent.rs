@@ -235,3 +235,21 @@ fn a_role_is_paused_and_resumed_and_an_instance_drained() {
     assert_eq!(agent.end().code(), Some(0));
     assert!(agent.err().contains("drained, as it was told to"), "{}", agent.err());
 }
+
+#[test]
+fn a_program_gets_and_gives_bodies_that_no_message_could_carry() {
+    let backbone = Backbone::start();
+    let place = &backbone.place;
+    let large = place.write("large.json", &format!("\"{}\"", "x".repeat(3 << 20)));
+    let script = r#"exec python3 -c '
+import json, sys
+text = json.load(sys.stdin)["input"]
+print(json.dumps({"result": {"bytes": len(text), "text": text}}))'"#;
+    let _agent = backbone.agent("cto", script, &[]);
+    let input = format!("@{large}");
+    let told = place.get(&delegate("cto", &["--id", "T1", "--input", &input, "--wait"]));
+    assert!(told.contains("3145728") && told.len() > 3 << 20, "{} bytes", told.len());
+    let shown = place.get(&["task", "show", "T1"]);
+    assert!(shown.contains("bytes of result in T1/result/"), "{shown}");
+    assert!(place.get(&["task", "show", "T1", "--result"]).len() > 3 << 20);
+}

@@ -8,7 +8,7 @@ use crate::kit::{Backbone, Done, Place};
 fn input_that_is_not_acceptable_does_nothing_and_says_why() {
     let backbone = Backbone::start();
     let place = &backbone.place;
-    let large = place.write("large.json", &format!("\"{}\"", "x".repeat(2 << 20)));
+    let large = place.write("large.json", &format!("\"{}\"", "x".repeat(64 << 20)));
     let large = format!("@{large}");
     let check = |args: &[&str], code, words| {
         place.run(&[&["task", "delegate"], args].concat()).says(code, words);
