@@ -1,7 +1,7 @@
 # The verbs of the project. What is longer than a line or two is a script in tools/.
 REPO ?= .
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check mutants bench doc clean
+.PHONY: help setup demo test check mutants bench chaos doc clean
 
 help: ## Show these verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s  %s\n", $$1, $$2 }' Makefile
@@ -23,6 +23,9 @@ mutants: setup ## Break the protocol on purpose and show that the suite notices;
 
 bench: setup ## Measure, side by side with a bare NATS client; options in BENCH
 	cargo run --release -p sinew -- bench $(BENCH)
+
+chaos: setup ## Break things, and prove that no task is lost or doubled; options in CHAOS
+	cargo run -p sinew-chaos -- $(CHAOS)
 
 doc: ## Build the documentation of the crates
 	cargo doc --no-deps --workspace

@@ -3,10 +3,14 @@
 use std::time::Duration;
 
 use sinew_bus::clock;
-use sinew_model::{Assignment, Role, limits::ESCALATE_AFTER, task::Question};
+use sinew_model::{
+    Assignment, Role,
+    limits::ESCALATE_AFTER,
+    task::{Question, QuestionError},
+};
 
 /// A question to the delegator, or to another role. See [`Context::ask`](crate::Context::ask).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Ask {
     text: String,
@@ -28,7 +32,8 @@ impl Ask {
         }
     }
 
-    /// Names this question among those of the task, so that the next attempt finds its answer.
+    /// Names this question among those of the task, so that the next attempt finds its answer: 1 to
+    /// 128 bytes.
     /// Without a key the order of the questions counts.
     pub fn key(mut self, key: impl Into<String>) -> Self {
         self.key = Some(key.into());
@@ -41,7 +46,7 @@ impl Ask {
         self
     }
 
-    /// Answers to choose from, at most 50; any will do where there are none.
+    /// Answers to choose from, at most 50 of at most 512 bytes; any will do where there are none.
     pub fn choices<T: Into<String>>(mut self, choices: impl IntoIterator<Item = T>) -> Self {
         self.choices = choices.into_iter().map(Into::into).collect();
         self
@@ -53,13 +58,24 @@ impl Ask {
         self
     }
 
-    pub(crate) fn question(self, ordinal: u32, assignment: &Assignment) -> Question {
-        Question {
+    /// The question itself is its key, where it has none.
+    pub(crate) fn keyed_by_text(mut self) -> Self {
+        self.key.get_or_insert_with(|| Question::key_of(&self.text));
+        self
+    }
+
+    pub(crate) fn question(
+        self,
+        ordinal: u32,
+        assignment: &Assignment,
+    ) -> Result<Question, QuestionError> {
+        let question = Question {
             key: self.key.unwrap_or_else(|| format!("#{ordinal}")),
             text: self.text,
             to: self.to.unwrap_or_else(|| assignment.delegator.clone()),
             choices: self.choices,
             escalate_at: Some(clock::now().plus(self.escalate_after)),
-        }
+        };
+        question.checked()
     }
 }

@@ -144,10 +144,13 @@ impl Context {
     /// ```
     ///
     /// # Errors
-    /// [`Failure::Block`].
+    /// [`Failure::Block`]; [`Failure::Fatal`] where nobody could answer the question, as when a
+    /// choice is offered twice.
     pub fn ask(&self, what: Ask) -> Result<Value, Failure> {
         let ordinal = self.inner.asked.fetch_add(1, Ordering::Relaxed);
-        let question = what.question(ordinal, self.assignment());
+        let question = what
+            .question(ordinal, self.assignment())
+            .map_err(|error| Failure::fatal(format!("a question can't be asked: {error}")))?;
         match self.inner.known.answers.get(&question.key) {
             Some(answered) => Ok(answered.answer.clone()),
             None => Err(Failure::Block { question: Box::new(question) }),

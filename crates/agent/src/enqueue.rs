@@ -119,6 +119,7 @@ pub async fn again(
     not_before: Option<Time>,
 ) -> Result<(), EnqueueError> {
     let state = log.state().ok_or(EnqueueError::NoAssignment)?;
+    state.may_be_enqueued().map_err(ExecuteError::Refused)?;
     let assignment = state.assignment.clone().ok_or(EnqueueError::NoAssignment)?;
     let mut epoch = state.epoch.saturating_add(1);
     let not_before = not_before.filter(|at| *at > clock::now());

@@ -3,15 +3,17 @@
 //!
 //! | exit | what becomes of the attempt |
 //! |---|---|
-//! | 0 | the task is completed |
+//! | 0 | the task is completed; or it is blocked or waits, where the program said so last |
 //! | 75 | the task is postponed: another try later, not counted as a failure |
 //! | anything else, or a signal | the attempt failed; the last 8 KiB of stderr are the cause |
 
+mod document;
 mod group;
 mod lines;
 mod output;
 
 use std::{
+    collections::BTreeSet,
     ffi::OsString,
     future::Future,
     os::unix::process::ExitStatusExt as _,
@@ -39,7 +41,7 @@ use crate::{
 };
 use group::Group;
 use lines::Lines;
-use output::{Line, Output};
+use output::{Left, Line, Output};
 
 /// Read at a time from a pipe, in bytes.
 const READ_BYTES: usize = 16_384;
@@ -52,8 +54,8 @@ pub const POSTPONE: i32 = 75;
 /// It gets the task as one JSON document on stdin, and in its environment `SINEW_TASK_ID`,
 /// `SINEW_ORG`, `SINEW_ROLE`, `SINEW_ATTEMPT`, `SINEW_FENCE` and `SINEW_CALLS` (a folder of the
 /// attempt's own), besides what [`Program::env`] adds. A line of its stdout that is a JSON object
-/// with the one key `progress`, `event`, `result` or `blocked` is that; all other lines are the
-/// text of its result. When the attempt shall end, its process group gets SIGTERM, and SIGKILL 5
+/// with the one key `progress`, `event`, `result`, `blocked` or `waiting` is that, where the last of
+/// the latter three counts; all other lines are the text of its result. When the attempt shall end, its process group gets SIGTERM, and SIGKILL 5
 /// seconds later.
 #[derive(Clone, Debug)]
 #[must_use]
@@ -88,13 +90,15 @@ impl Program {
     }
 
     async fn run(self, task: Context) -> Result<Value, Failure> {
+        let document = document::of(&task).await?;
+        let known = document.ended;
         let calls = tempfile::Builder::new().prefix("sinew-calls-").tempdir()?;
         let mut child = self.command(&task, calls.path()).spawn().map_err(|error| {
             Failure::retry(format!("{:?} did not start: {error}", self.program))
         })?;
         // Dropped with this future, so that an attempt that is given up leaves no process.
         let group = Group::of(&child);
-        let feed = feed(child.stdin.take(), document(&task));
+        let feed = feed(child.stdin.take(), document.bytes);
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let said =
             async { tokio::join!(listen(stdout, &task), last_words(stderr, task.id()), feed) };
@@ -127,7 +131,10 @@ impl Program {
                 }
             },
         };
-        verdict(status, output, &stderr)
+        if !status.success() {
+            return Err(failure(status, &stderr));
+        }
+        left(&task, output.into_left(), &known).await
     }
 
     fn command(&self, task: &Context, calls: &Path) -> Command {
@@ -157,18 +164,6 @@ impl Handler for Program {
     ) -> impl Future<Output = Result<Value, Failure>> + Send + 'static {
         self.clone().run(task)
     }
-}
-
-/// What the program reads: the assignment, with the attempt and its fence.
-fn document(task: &Context) -> Vec<u8> {
-    let mut value = serde_json::to_value(task.assignment()).unwrap_or_default();
-    if let Some(fields) = value.as_object_mut() {
-        fields.insert("attempt".to_owned(), task.attempt().into());
-        fields.insert("fence".to_owned(), task.fence().into());
-    }
-    let mut bytes = value.to_string().into_bytes();
-    bytes.push(b'\n');
-    bytes
 }
 
 /// A program need not read its input, and may end before it has.
@@ -201,7 +196,6 @@ async fn listen(stdout: Option<impl AsyncRead + Unpin>, task: &Context) -> Outpu
 async fn report(task: &Context, line: Line) {
     match line {
         Line::Progress { message, percent } => task.progress(message, percent),
-        Line::Blocked(question) => task.progress(format!("blocked: {question}"), None),
         Line::Event(event) => {
             if let Err(error) = task.emit(Emission::of_value(event)).await {
                 tracing::warn!(task = %task.id(), why = chain(&error), "an event was not emitted");
@@ -231,12 +225,34 @@ async fn last_words(stderr: Option<impl AsyncRead + Unpin>, task: &TaskId) -> St
     String::from_utf8_lossy(&kept).trim().to_owned()
 }
 
-fn verdict(status: ExitStatus, output: Output, stderr: &str) -> Result<Value, Failure> {
-    if status.success() {
-        return Ok(output.into_result());
+/// What becomes of the attempt of a program that ended well.
+async fn left(task: &Context, left: Left, known: &BTreeSet<TaskId>) -> Result<Value, Failure> {
+    match left {
+        Left::Result(result) => Ok(result),
+        Left::Fault(fault) => Err(Failure::retry(fault)),
+        Left::Question(ask) => match task.ask(ask) {
+            Ok(answer) => {
+                let cause = "the question was answered before: the answer is in `answers` of the \
+                             task, and is";
+                Err(Failure::retry(format!("{cause} {answer}")))
+            }
+            Err(failure) => Err(failure),
+        },
+        // A program that waits for what it knows to have ended would begin again and again.
+        Left::Tasks(tasks) if tasks.iter().all(|task| known.contains(task)) => Err(Failure::retry(
+            "all that it waits for had ended before: how is in `ended` of the task",
+        )),
+        Left::Tasks(on) => {
+            task.wait_for(on.clone()).await?;
+            // They have ended since it began: the next attempt is told how.
+            Err(Failure::Wait { on })
+        }
     }
+}
+
+fn failure(status: ExitStatus, stderr: &str) -> Failure {
     if status.code() == Some(POSTPONE) {
-        return Err(Failure::Postpone { after: None });
+        return Failure::Postpone { after: None };
     }
     let how = match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit code {code}"),
@@ -244,7 +260,7 @@ fn verdict(status: ExitStatus, output: Output, stderr: &str) -> Result<Value, Fa
         (None, None) => status.to_string(),
     };
     let cause = if stderr.is_empty() { how } else { format!("{how}: {stderr}") };
-    Err(Failure::retry(tail(&cause, CAUSE_BYTES)))
+    Failure::retry(tail(&cause, CAUSE_BYTES))
 }
 
 async fn at(moment: Option<tokio::time::Instant>) {

@@ -5,11 +5,14 @@
 //! `host` is what all attempts share; `begin` turns a delivery into a begun attempt or says
 //! why not; `attempt` runs one; `settle` does what is left to do after an attempt;
 //! `restart` releases what an earlier process of the same instance held; `presence` shows
-//! signs of life and looks for another's; `bands` finds bands of the queue that come into use.
+//! signs of life and looks for another's; `control` obeys a pause and an order to drain, and
+//! `gate` takes from the queue accordingly; `bands` finds bands of the queue that come into use.
 
 mod attempt;
 mod bands;
 mod begin;
+mod control;
+mod gate;
 mod host;
 mod presence;
 mod restart;
@@ -19,21 +22,22 @@ pub(crate) use begin::chain;
 
 use std::{sync::Arc, time::Duration};
 
-use sinew_bus::{Bus, ConsumeError, EnsureError, Intake, Slots, Topology, clock};
+use gate::Gate;
+use sinew_bus::{Bus, ConsumeError, EnsureError, RequestError, Slots, Topology};
 use sinew_model::{
     Band, InstanceId, Role, limits,
     retry::Backoff,
     stream::{
-        AGENT_MAIL, AGENT_PRESENCE, AGENT_TASKS, OBJ_BODIES, ORG_EVENTS, TASK_LOG, TASK_SCHEDULES,
-        work_consumer_name, work_consumer_of,
+        AGENT_CONTROL, AGENT_MAIL, AGENT_PRESENCE, AGENT_TASKS, OBJ_BODIES, ORG_EVENTS, TASK_LOG,
+        TASK_SCHEDULES,
     },
 };
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::handler::Handler;
-use host::Host;
 pub use host::Tally;
+use host::{Flow, Host};
 
 /// What a runtime is like.
 #[derive(Clone, Debug)]
@@ -82,6 +86,9 @@ pub enum RuntimeError {
     /// A stream or consumer is missing and can't be made.
     #[error("the streams are not as the runtime needs them")]
     Topology(#[from] EnsureError),
+    /// It can't be known whether the role is paused.
+    #[error("what holds for the role can't be read")]
+    Control(#[source] RequestError),
     /// Nothing more comes from the queue.
     #[error("the queue can't be consumed")]
     Consume(#[from] ConsumeError),
@@ -101,7 +108,7 @@ impl Runtime {
         Self { bus, settings }
     }
 
-    /// Works until `shutdown`, then drains: takes nothing more, lets the handlers end within
+    /// Works until `shutdown`, or until it is ordered to drain, then drains: takes nothing more, lets the handlers end within
     /// [`Settings::drain`], and releases what they have not ended. Says what it did.
     ///
     /// # Errors
@@ -118,15 +125,15 @@ impl Runtime {
         let host = Host::new(bus, settings);
         ensure(&host).await?;
         let slots = Slots::new(host.settings.concurrency);
-        let consumer = work_consumer_name(&host.settings.role, Band::Normal);
-        let intake = Intake::open(&host.bus, AGENT_TASKS, vec![(Band::Normal, consumer)], &slots);
+        let orders = control::Orders::begin(&host).await.map_err(RuntimeError::Control)?;
         // Both sets end what they hold where this future is dropped.
         let mut background = JoinSet::new();
         let quit = CancellationToken::new();
         background.spawn(presence::show(Arc::clone(&host), quit.clone()));
+        background.spawn(orders.obey(quit.clone()));
         let releasing = background.spawn(restart::release_earlier(Arc::clone(&host)));
         let mut attempts = JoinSet::new();
-        let outcome = take(&host, Arc::new(handler), intake, &mut attempts, &shutdown).await;
+        let outcome = take(&host, Arc::new(handler), &slots, &mut attempts, &shutdown).await;
         drain(&host, &mut attempts).await;
         quit.cancel();
         releasing.abort();
@@ -139,33 +146,50 @@ impl Runtime {
 }
 
 async fn ensure(host: &Host) -> Result<(), EnsureError> {
-    let streams =
-        [TASK_SCHEDULES, AGENT_TASKS, TASK_LOG, AGENT_MAIL, AGENT_PRESENCE, ORG_EVENTS, OBJ_BODIES];
-    for stream in streams {
+    for stream in [
+        TASK_SCHEDULES,
+        AGENT_TASKS,
+        TASK_LOG,
+        AGENT_MAIL,
+        AGENT_PRESENCE,
+        AGENT_CONTROL,
+        ORG_EVENTS,
+        OBJ_BODIES,
+    ] {
         host.topology.ensure_stream(&host.bus, stream).await?;
     }
     host.topology.ensure_work_consumer(&host.bus, &host.settings.role, Band::Normal).await
 }
 
-/// Takes deliveries and begins an attempt on each, until the shutdown.
+/// Takes deliveries and begins an attempt on each, while work flows, until the shutdown or an order
+/// to drain.
 async fn take<H: Handler>(
     host: &Arc<Host>,
     handler: Arc<H>,
-    mut intake: Intake,
+    slots: &Slots,
     attempts: &mut JoinSet<()>,
     shutdown: &CancellationToken,
 ) -> Result<(), RuntimeError> {
+    let mut flow = host.watch_flow();
     let mut bands = bands::Watch::begin(&host.bus, &host.settings.role).await;
+    let mut gate = Gate::shut(host, slots);
     loop {
+        let now = *flow.borrow_and_update();
+        match now {
+            Flow::Open => gate.open(),
+            Flow::Paused => gate.close().await,
+            Flow::Drained | Flow::Stopping => break,
+        }
         tokio::select! {
-            () = shutdown.cancelled() => break,
+            () = shutdown.cancelled() => host.set_flow(Flow::Stopping),
+            Ok(()) = flow.changed() => {}
             Some(ended) = attempts.join_next() => reap(ended),
             band = bands.next(&host.bus, &host.settings.role) => {
-                if !open_band(host, &intake, band).await {
+                if !gate.open_band(band).await {
                     bands.forget(band);
                 }
             }
-            next = intake.next() => match next {
+            next = gate.next() => match next {
                 Ok((delivery, slot)) => {
                     let work = attempt::work(Arc::clone(host), Arc::clone(&handler), delivery);
                     attempts.spawn(async move {
@@ -174,59 +198,14 @@ async fn take<H: Handler>(
                     });
                 }
                 Err(ConsumeError::ConsumerGone { consumer, .. }) => {
-                    reopen(host, &intake, &consumer, shutdown).await;
+                    gate.reopen(&consumer, shutdown).await;
                 }
                 Err(error) => return Err(error.into()),
             },
         }
     }
-    intake.stop().await;
+    gate.close().await;
     Ok(())
-}
-
-/// Takes a band into use. What stands in the way now is no reason to end the work on the others.
-async fn open_band(host: &Host, intake: &Intake, band: Band) -> bool {
-    let role = &host.settings.role;
-    match host.topology.ensure_work_consumer(&host.bus, role, band).await {
-        Ok(()) => {
-            intake.add_consumer(band, work_consumer_name(role, band)).await;
-            true
-        }
-        Err(error) => {
-            let error = &error as &dyn std::error::Error;
-            tracing::warn!(?band, error, "a band of the queue can't be taken into use yet");
-            false
-        }
-    }
-}
-
-/// Makes a consumer again that somebody deleted. The count of attempts is in the log, so nothing
-/// is forgotten with it.
-async fn reopen(host: &Host, intake: &Intake, consumer: &str, shutdown: &CancellationToken) {
-    let role = &host.settings.role;
-    let band = work_consumer_of(consumer).map(|(_, band)| band);
-    while let Some(band) = band
-        && !shutdown.is_cancelled()
-    {
-        let ensured = async {
-            ensure(host).await?;
-            host.topology.ensure_work_consumer(&host.bus, role, band).await
-        };
-        match ensured.await {
-            Ok(()) => {
-                tracing::warn!(consumer, "the consumer was gone; it was made again");
-                return intake.reopen(consumer).await;
-            }
-            Err(error) => {
-                tracing::warn!(
-                    consumer,
-                    error = &error as &dyn std::error::Error,
-                    "the consumer is gone and can't be made again yet"
-                );
-                clock::pause(limits::TRY_AGAIN).await;
-            }
-        }
-    }
 }
 
 /// Lets the attempts end; tells those to stop that take too long.

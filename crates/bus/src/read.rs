@@ -92,6 +92,7 @@ pub struct Span {
 struct ConsumerInfo {
     delivered: Reached,
     ack_floor: Reached,
+    num_ack_pending: u64,
 }
 
 #[derive(Deserialize)]
@@ -189,8 +190,8 @@ impl Bus {
     }
 
     /// Where the open deliveries of a consumer lie in its stream; `None` where there is no such
-    /// consumer. What the stream still holds within these bounds is exactly what is open, since a
-    /// work queue deletes what is acked.
+    /// consumer. What the stream still holds within these bounds is open, since a work queue deletes
+    /// what is acked; besides it may be what was given up where the consumer limits deliveries.
     ///
     /// # Errors
     /// See [`RequestError`].
@@ -202,7 +203,11 @@ impl Bus {
         let call = format!("CONSUMER.INFO.{stream}.{consumer}");
         match self.api::<ConsumerInfo>(&call, &Value::Null).await {
             Ok(info) => Ok(Some(Span {
-                first: info.ack_floor.stream_seq.saturating_add(1),
+                // The floor moves only when something above it is acked.
+                first: match info.num_ack_pending {
+                    0 => info.delivered.stream_seq.saturating_add(1),
+                    _ => info.ack_floor.stream_seq.saturating_add(1),
+                },
                 last: info.delivered.stream_seq,
                 newest_delivery: info.delivered.consumer_seq,
             })),

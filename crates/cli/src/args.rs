@@ -55,7 +55,8 @@ pub(crate) struct Global {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Up(cmd::up::Args),
-    /// Make programs agents, and see who is there
+    Server(cmd::server::Args),
+    /// Make programs agents, see who is there, and stop the flow of work to them
     #[command(subcommand)]
     Agent(cmd::agent::Command),
     /// Delegate tasks, and see what becomes of them

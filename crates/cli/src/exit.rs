@@ -3,7 +3,10 @@
 use std::process::ExitCode;
 
 use serde_json::json;
-use sinew_agent::{BodyError, DelegateError, EmitError, FollowError, RuntimeError, schedule};
+use sinew_agent::{
+    AdvanceError, BodyError, ControlError, DelegateError, EmitError, FollowError, RuntimeError,
+    enqueue::EnqueueError, schedule,
+};
 use sinew_bus::{
     ConnectError, EnsureError, ExecuteError, HistoryError, PublishError, RequestError, ScanError,
     TopologyError,
@@ -45,7 +48,7 @@ pub(crate) const TABLE: [(Code, u8, &str); 9] = [
     (Code::Failed, 1, "what was asked for failed: a task that was waited for did not complete"),
     (Code::Usage, 2, "the command or its input is not acceptable; nothing was done"),
     (Code::NotFound, 3, "what was named is not there"),
-    (Code::Refused, 4, "refused: an id of other work, a full queue, a task that has ended"),
+    (Code::Refused, 4, "refused: an id of other work, a full queue, a task that stands elsewhere"),
     (Code::Unreachable, 5, "the backbone is out of reach; nothing was done"),
     (Code::Unknown, 6, "no answer: it may or may not have been done; the same again is safe"),
     (Code::Internal, 70, "a fault of Sinew's own"),
@@ -148,8 +151,10 @@ fn known(cause: &(dyn std::error::Error + 'static)) -> Option<(Code, Option<Stri
         .or_else(|| cause.downcast_ref().map(of_schedule))
         .or_else(|| cause.downcast_ref().map(of_body))
         .or_else(|| cause.downcast_ref().map(of_follow))
+        .or_else(|| cause.downcast_ref().map(of_advance))
         .or_else(|| cause.downcast_ref().map(of_execute))
         .or_else(|| cause.downcast_ref().map(of_emit))
+        .or_else(|| cause.downcast_ref().and_then(of_control))
         .or_else(|| cause.downcast_ref().map(of_publish))
         .or_else(|| cause.downcast_ref().map(of_request))
         .or_else(|| cause.downcast_ref().map(of_connect))
@@ -198,10 +203,14 @@ fn of_delegate(error: &DelegateError) -> Verdict {
         DelegateError::Body(_) => (Code::Unreachable, IS_IT_UP),
         DelegateError::Unknown { .. } => (Code::Unknown, SAME_ID),
         DelegateError::Failed(source) => of_publish(source),
-        DelegateError::Parent(source) | DelegateError::Log(source) => of_execute(source),
-        DelegateError::NoTask { .. } => (Code::NotFound, Some("`sinew task list` shows the tasks")),
-        DelegateError::TooDeep { .. } => (Code::Refused, None),
+        DelegateError::Parent(source) => of_execute(source),
         DelegateError::Unreadable(_) => (Code::Unreachable, IS_IT_UP),
+        DelegateError::NoTask { .. } => (Code::NotFound, Some("`sinew task list` shows the tasks")),
+        DelegateError::TooDeep { .. } => {
+            (Code::Refused, Some("nothing was delegated: do agents delegate to each other?"))
+        }
+        DelegateError::Log(ExecuteError::Unknown(_)) => (Code::Unknown, SAME_ID),
+        DelegateError::Log(source) => of_execute(source),
         _ => (Code::Internal, None),
     }
 }
@@ -237,6 +246,38 @@ fn of_body(error: &BodyError) -> Verdict {
     if error.is_lost() { (Code::NotFound, None) } else { (Code::Unreachable, IS_IT_UP) }
 }
 
+fn of_advance(error: &AdvanceError) -> Verdict {
+    match error {
+        AdvanceError::Read(_) => (Code::Unreachable, IS_IT_UP),
+        AdvanceError::Execute(ExecuteError::Refused(refusal)) => of_refusal(refusal),
+        AdvanceError::Execute(source) => of_execute(source),
+        AdvanceError::Enqueue(EnqueueError::Publish(PublishError::Full { .. })) => {
+            (Code::Unknown, Some("it is stored; the task goes on when its queue has room"))
+        }
+        AdvanceError::Enqueue(_)
+        | AdvanceError::Ask(_)
+        | AdvanceError::Finish(_)
+        | AdvanceError::Body(_)
+        | AdvanceError::Verify(_)
+        | _ => (Code::Unknown, Some("it is stored, and goes on by itself: `sinew task show`")),
+    }
+}
+
+fn of_refusal(refusal: &Refusal) -> Verdict {
+    if matches!(refusal, Refusal::NoTask) {
+        return (Code::NotFound, Some("`sinew task list` shows the tasks"));
+    }
+    let hints = [
+        (matches!(refusal, Refusal::NotAsked), "`sinew task questions` shows those that are open"),
+        (matches!(refusal, Refusal::OwnVerdict), "say with --role as whom you judge it"),
+        (
+            matches!(refusal, Refusal::NotSubmitted | Refusal::Ended(_)),
+            "`sinew task show` tells where it stands",
+        ),
+    ];
+    (Code::Refused, hints.into_iter().find(|(is_it, _)| *is_it).map(|(_, hint)| hint))
+}
+
 fn of_follow(error: &FollowError) -> Verdict {
     match error {
         FollowError::NoTask { .. } => (Code::NotFound, Some("`sinew task list` shows the tasks")),
@@ -263,6 +304,18 @@ fn of_emit(error: &EmitError) -> Verdict {
     match error {
         EmitError::Publish(source) => of_publish(source),
         EmitError::Words | EmitError::TooLarge { .. } | _ => (Code::Usage, None),
+    }
+}
+
+/// What has a cause of its own is judged by that.
+fn of_control(error: &ControlError) -> Option<Verdict> {
+    match error {
+        ControlError::Crowded => Some((Code::Refused, Some("the same command again is safe"))),
+        ControlError::Stream(_)
+        | ControlError::Read(_)
+        | ControlError::Publish(_)
+        | ControlError::Encode(_)
+        | _ => None,
     }
 }
 

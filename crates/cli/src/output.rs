@@ -95,7 +95,10 @@ fn whole(text: impl Display) -> String {
 /// # Errors
 /// When the filter is not one.
 pub(crate) fn log_to_stderr(global: &Global, command: &Command) -> anyhow::Result<()> {
-    let goes_on = matches!(command, Command::Up(_) | Command::Agent(agent::Command::Run(_)));
+    let goes_on = matches!(
+        command,
+        Command::Up(_) | Command::Server(_) | Command::Agent(agent::Command::Run(_))
+    );
     let usual = if goes_on { "warn,sinew=info" } else { "error,sinew=warn" };
     let filter = global.log.clone().map_or_else(|| env::text(env::LOG), |text| Ok(Some(text)))?;
     let filter = filter.as_deref().unwrap_or(usual);

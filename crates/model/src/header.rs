@@ -27,6 +27,9 @@ pub const SCHEDULE_TARGET: &str = "Nats-Schedule-Target";
 /// How long a fired message is kept in the schedule stream after it was moved on.
 pub const SCHEDULE_TTL: &str = "Nats-Schedule-TTL";
 /// W3C trace context.
+/// How long the stream keeps the message: whole seconds, as `60s`.
+pub const TTL: &str = "Nats-TTL";
+/// W3C trace context of the message.
 pub const TRACEPARENT: &str = "traceparent";
 
 /// The message id of a task's assignment in one epoch.

@@ -1,7 +1,13 @@
 //! Every bound of Sinew by name, with its unit and its reason. A number that limits something
 //! and is not here is a defect.
 
+mod engine;
+mod view;
+
 use std::time::Duration;
+
+pub use engine::*;
+pub use view::*;
 
 /// Longest id of a task or meeting, in bytes. Subjects carry ids as one token; the server's own
 /// limit on a whole subject leaves room for this many.
@@ -96,6 +102,9 @@ pub const ANSWER_BYTES: usize = 65_536;
 /// Choices that a question may offer.
 pub const CHOICES: usize = 50;
 
+/// Bytes of a choice: a name for an answer, not its reasons.
+pub const CHOICE_BYTES: usize = 512;
+
 /// Time for which a question waits before another role is asked, unless it says otherwise.
 pub const ESCALATE_AFTER: Duration = Duration::from_secs(24 * 3600);
 
@@ -108,6 +117,13 @@ pub const ADVANCE_STEPS: u32 = 8;
 
 /// Logs of tasks that are read side by side.
 pub const TASKS_READ_AT_ONCE: usize = 32;
+
+/// Dead tasks that one command revives: more at once would flood their queues.
+pub const REVIVED_TASKS: usize = 1_000;
+
+/// Bytes of results that an attempt is handed of the tasks that it waited for; of those beyond, the
+/// beginnings. A program reads them all into memory before it begins.
+pub const ENDED_RESULTS_BYTES: usize = 8_388_608;
 
 /// Tasks of a tree that are called off at a time.
 pub const CANCELLED_TASKS: usize = 10_000;
@@ -311,6 +327,24 @@ pub const COMMIT_SERVICE_ABSENCE: Duration = Duration::from_secs(1);
 /// Time between two heartbeats of an instance.
 pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(1);
 
+// --- Control of flow -------------------------------------------------------------------------------
+
+/// Roles and instances about whose flow of work something may be said at a time. At the limit one
+/// more is refused, since a pause that is dropped would let work flow unasked.
+pub const CONTROLS_STORED: i64 = 10_000;
+
+/// How long a record of control is kept that holds nothing any more: for as long a runtime that
+/// was out of reach still hears of an order to drain.
+pub const CONTROL_KEPT: Duration = Duration::from_secs(24 * 3600);
+
+/// Longest time between two looks of a runtime at what was said about it, where it heard nothing.
+pub const CONTROL_EVERY: Duration = Duration::from_secs(2);
+
+/// Times that a record of control is written anew because somebody else wrote in between.
+pub const CONTROL_ROUNDS: u32 = 16;
+
+// --- Presence --------------------------------------------------------------------------------------
+
 /// Instances whose signs of life one process remembers.
 pub const INSTANCES: usize = 100_000;
 
@@ -434,60 +468,7 @@ pub const BODIES_KEPT: Duration = Duration::from_secs(24 * 3600);
 /// Time between two looks for objects that nobody claims.
 pub const BODIES_EVERY: Duration = Duration::from_secs(600);
 
-// --- Views -----------------------------------------------------------------------------------------
-
-/// Entries that a view folds in one transaction, so that no other process waits long for the file.
-pub const VIEW_BATCH_ENTRIES: usize = 1_000;
-
-/// Bytes of entries that a view folds in one transaction. A single entry may be as large as
-/// [`MESSAGE_BYTES`], and a batch is held in memory.
-pub const VIEW_BATCH_BYTES: usize = 8 * 1_048_576;
-
-/// Rows that one query of a view gives at most; the rest is on the next page.
-pub const VIEW_ROWS: usize = 1_000;
-
-/// Rows that one query of a view gives where the caller names no number.
-pub const VIEW_ROWS_DEFAULT: usize = 100;
-
-/// Bytes of large columns (states, bodies of entries) that one query of a view gives at most.
-pub const VIEW_PAGE_BYTES: usize = 32 * 1_048_576;
-
-/// Largest result, in bytes of JSON, that lists of tasks carry along. A larger one is only in the
-/// entry that ended the task, so that a page of [`VIEW_ROWS`] tasks stays within some megabytes.
-pub const VIEW_RESULT_BYTES: usize = 16_384;
-
-/// Bytes that a view keeps of a message that is void or can't be read: enough to see what it was.
-pub const VIEW_VOID_BYTES: usize = 4_096;
-
-/// Ids that are named where a prefix fits several tasks.
-pub const VIEW_CANDIDATES: usize = 10;
-
-/// Queries that one process runs on a view's file at the same time, each on a connection of its
-/// own; more would only wait for the disk.
-pub const VIEW_READERS: usize = 4;
-
-/// How long a process waits for another one that writes to the same view. A batch takes a tenth
-/// of a second; ending a rebuild also drops the tables of before.
-pub const VIEW_BUSY: Duration = Duration::from_secs(10);
-
-/// Time between two looks at a view's file by somebody who waits for a sequence that another
-/// process folds.
-pub const VIEW_LOOK_EVERY: Duration = Duration::from_millis(50);
-
-/// Time between two checks that a followed stream is still the one that the view is of.
-pub const VIEW_SOURCE_EVERY: Duration = Duration::from_secs(5);
-
-/// How long a follower waits for the rest of a batch before it folds what it has.
-pub const VIEW_LINGER: Duration = Duration::from_millis(50);
-
-/// Shortest and longest pause of a follower after something went wrong.
-pub const VIEW_RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
-
-/// Times that a rebuilt view reads on because the live one went ahead meanwhile. Each round is
-/// shorter than the one before; this many mean that it can't keep up.
-pub const VIEW_REBUILD_ROUNDS: u32 = 64;
-
-// --- Taking and ending deliveries -----------------------------------------------------------------
+// --- Pulls ----------------------------------------------------------------------------------------
 
 /// How long one waiting pull stays open. It bounds what a worker that vanished leaves behind.
 pub const PULL_EXPIRES: Duration = Duration::from_secs(30);
@@ -555,81 +536,6 @@ pub const SCAN_IDLE: Duration = Duration::from_secs(30);
 /// Subjects of one stream that are counted one by one. The server needs about a second for each
 /// 100,000 of them.
 pub const DEPTH_SUBJECTS: usize = 200_000;
-
-// What `sinew up` allows the nats-server that it supervises.
-
-/// Oldest nats-server that is supported, as major and minor number: schedules that repeat and
-/// consumers that can be reset came with it.
-pub const ENGINE_OLDEST: (u32, u32) = (2, 14);
-
-/// How long a nats-server may take to print its version. It takes milliseconds; a program that
-/// waits for something else is not one.
-pub const ENGINE_VERSION_PATIENCE: Duration = Duration::from_secs(10);
-
-/// Largest message that the engine takes from a connection, headers included, in bytes. It is
-/// above [`MESSAGE_BYTES`], so that a message that is a little too large is refused by its stream
-/// with an answer: above this one, the server closes the connection.
-pub const ENGINE_PAYLOAD_BYTES: usize = MESSAGE_BYTES + 65_536;
-
-/// Memory that streams in memory may take, in bytes. Sinew keeps only minutes of presence there.
-pub const ENGINE_MEMORY_BYTES: u64 = 1 << 30;
-
-/// Disk that must be free for the engine to start, in bytes: with less it would start, and refuse
-/// the first messages.
-pub const ENGINE_FREE_BYTES: u64 = 64 << 20;
-
-/// First client port that is tried where none is asked for: the one that NATS clients expect.
-pub const ENGINE_PORT: u16 = 4222;
-
-/// First monitor port that is tried: the one that NATS tools expect.
-pub const ENGINE_MONITOR_PORT: u16 = 8222;
-
-/// Ports that are tried upwards from the first. They stay below those that the system hands to
-/// outgoing connections: a client that reconnects must not be given the very port it dials.
-pub const ENGINE_PORTS: u16 = 1_000;
-
-/// Starts that may lose the race for a port that was free a moment ago.
-pub const ENGINE_PORT_RACES: u32 = 10;
-
-/// Size of one log file of the engine, in bytes.
-pub const ENGINE_LOG_BYTES: u64 = 8 << 20;
-
-/// Log files of the engine that are kept.
-pub const ENGINE_LOG_FILES: u32 = 3;
-
-/// Lines of the engine's log that a failure shows.
-pub const ENGINE_LOG_LINES: usize = 20;
-
-/// How long a start may take. A store that was not closed well is read anew, all of it; to end
-/// that early would only make it begin again.
-pub const ENGINE_START_PATIENCE: Duration = Duration::from_secs(600);
-
-/// Time between two looks whether the engine is ready. A start takes some 30 ms.
-pub const ENGINE_PROBE_EVERY: Duration = Duration::from_millis(10);
-
-/// How long one look may take.
-pub const ENGINE_PROBE_PATIENCE: Duration = Duration::from_secs(2);
-
-/// Bytes that one look reads of an answer; a greeting of NATS is less than a page.
-pub const ENGINE_ANSWER_BYTES: u64 = 65_536;
-
-/// How long the engine has between SIGTERM and SIGKILL. It writes out what is in memory, some 20 ms
-/// of work; whoever stops `sinew up` commonly waits for 10 s.
-pub const ENGINE_STOP_PATIENCE: Duration = Duration::from_secs(8);
-
-/// How long a killed engine may take to be gone, which is until its last disk write returns.
-pub const ENGINE_KILL_PATIENCE: Duration = Duration::from_secs(10);
-
-/// Pause before an engine that died is started again. It doubles with each failure.
-pub const ENGINE_RESTART_FIRST: Duration = Duration::from_millis(100);
-
-/// Longest pause before an engine that died is started again.
-pub const ENGINE_RESTART_LONGEST: Duration = Duration::from_secs(10);
-
-/// An engine that was ready for this long has recovered: the next failure is a first one.
-pub const ENGINE_STEADY: Duration = Duration::from_secs(60);
-
-// What the command line allows.
 
 /// Ids of messages that a reader of an inbox remembers, to drop what was sent twice: some
 /// megabytes, and far more than a sender repeats.

@@ -36,6 +36,12 @@ pub struct Heartbeat {
     /// connection can be understood.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection: Option<Connection>,
+    /// Whether it was told to pause: it begins nothing new.
+    #[serde(default)]
+    pub paused: bool,
+    /// Whether it brings what it holds to an end, begins nothing new, and then leaves.
+    #[serde(default)]
+    pub draining: bool,
     /// Fields that this version does not know; they are kept.
     #[serde(flatten)]
     pub extra: Map<String, Value>,

@@ -10,6 +10,7 @@ use serde::Serialize;
 pub use asyncapi::asyncapi;
 
 use crate::{
+    control::Control,
     event::Event,
     mail::Mail,
     presence::Heartbeat,
@@ -22,6 +23,7 @@ use crate::{
 pub fn schemas() -> Vec<(&'static str, Schema)> {
     vec![
         ("assignment", schema_for!(Assignment)),
+        ("control", schema_for!(Control)),
         ("entry", schema_for!(Entry)),
         ("event", schema_for!(Event)),
         ("heartbeat", schema_for!(Heartbeat)),

@@ -13,10 +13,10 @@ pub use overlay::{ConsumerOverlay, Overlay, OverlayError, Span, StreamOverlay};
 use crate::{
     id::Role,
     limits::{
-        ACK_PENDING, ACK_WAIT, BODIES_STORED, DEDUP_WINDOW, ENDS_ACK_WAIT, ENDS_PENDING,
-        EVENTS_KEPT, FIRING_WAIT, FIRINGS_PENDING, MAIL_KEPT, MAIL_STORED, MESSAGE_BYTES,
-        PRESENCE_KEPT, PRESENCE_STORED, PULLS_WAITING, SCHEDULE_BYTES, SCHEDULE_HISTORY,
-        SCHEDULES_STORED, TASKS_QUEUED,
+        ACK_PENDING, ACK_WAIT, BODIES_STORED, CONTROLS_STORED, DEDUP_WINDOW, ENDS_ACK_WAIT,
+        ENDS_PENDING, EVENTS_KEPT, FIRING_WAIT, FIRINGS_PENDING, MAIL_KEPT, MAIL_STORED,
+        MESSAGE_BYTES, PRESENCE_KEPT, PRESENCE_STORED, PULLS_WAITING, SCHEDULE_BYTES,
+        SCHEDULE_HISTORY, SCHEDULES_STORED, TASKS_QUEUED,
     },
     subject::{Band, Subjects},
     task::Transition,
@@ -28,6 +28,8 @@ pub const AGENT_TASKS: &str = "AGENT_TASKS";
 pub const AGENT_MAIL: &str = "AGENT_MAIL";
 /// Signs of life.
 pub const AGENT_PRESENCE: &str = "AGENT_PRESENCE";
+/// What was said about the flow of work to roles and instances.
+pub const AGENT_CONTROL: &str = "AGENT_CONTROL";
 /// Every transition of every task.
 pub const TASK_LOG: &str = "TASK_LOG";
 /// Assignments that are put on their queue later.
@@ -270,6 +272,7 @@ impl Catalogue {
             events(subjects),
             meetings(subjects),
             bodies(),
+            control(subjects),
         ];
         Self { streams, consumers: ConsumerDefaults::default(), subjects: subjects.clone() }
     }
@@ -495,6 +498,19 @@ fn bodies() -> StreamSpec {
         max_bytes: BODIES_STORED,
         allow_rollup_hdrs: true,
         ..kept(OBJ_BODIES, "Inputs and results that are too large for a message", own)
+    }
+}
+
+fn control(subjects: &Subjects) -> StreamSpec {
+    let own = vec![subjects.pattern("agents.*.control.>")];
+    StreamSpec {
+        max_msgs: CONTROLS_STORED,
+        max_msgs_per_subject: Some(1),
+        // A runtime that starts must see a pause that was said a moment before.
+        allow_direct: false,
+        allow_atomic: false,
+        allow_msg_ttl: true,
+        ..kept(AGENT_CONTROL, "What was said about the flow of work to roles and instances", own)
     }
 }
 

@@ -9,7 +9,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    id::{MeetingId, OrgId, Role, Root, ScheduleName, TaskId},
+    control::Target,
+    id::{InstanceId, MeetingId, OrgId, Role, Root, ScheduleName, TaskId},
     task::Transition,
 };
 
@@ -128,6 +129,10 @@ pub enum Address {
     Meetings(Role),
     /// Signs of life of a role's instances.
     Heartbeat(Role),
+    /// What holds for the flow of work to a role.
+    RoleControl(Role),
+    /// What holds for the flow of work to one instance.
+    InstanceControl(Role, InstanceId),
     /// Messages to everybody in the org.
     Broadcast,
     /// An entry of one task's log: a write request, until the stream has taken it.
@@ -228,6 +233,30 @@ impl Subjects {
     #[must_use]
     pub fn heartbeats(&self) -> Subject {
         self.under(format_args!("agents.*.heartbeat"))
+    }
+
+    /// `genbrain.agents.{role}.control.all` or `.control.instance.{instance}`: what holds for the
+    /// flow of work.
+    #[must_use]
+    pub fn control(&self, target: &Target) -> Subject {
+        match target {
+            Target::Role(role) => self.under(format_args!("agents.{role}.control.all")),
+            Target::Instance(role, instance) => {
+                self.under(format_args!("agents.{role}.control.instance.{instance}"))
+            }
+        }
+    }
+
+    /// The filter over what is said about an instance, whatever its role.
+    #[must_use]
+    pub fn controls_of(&self, instance: &InstanceId) -> String {
+        self.pattern(&format!("agents.*.control.instance.{instance}"))
+    }
+
+    /// The filter over all that is said about the flow of work to a role and its instances.
+    #[must_use]
+    pub fn controls(&self, role: &Role) -> Subject {
+        self.under(format_args!("agents.{role}.control.>"))
     }
 
     /// `genbrain.agents.broadcast`: messages to everybody.
@@ -399,6 +428,10 @@ fn parse_agent(role: Role, rest: &[&str]) -> Option<Address> {
         ["inbox"] => Some(Address::Inbox(role)),
         ["meetings"] => Some(Address::Meetings(role)),
         ["heartbeat"] => Some(Address::Heartbeat(role)),
+        ["control", "all"] => Some(Address::RoleControl(role)),
+        ["control", "instance", instance] => {
+            Some(Address::InstanceControl(role, instance.parse().ok()?))
+        }
         _ => parse_band(rest).map(|band| Address::Tasks(role, band)),
     }
 }

@@ -17,6 +17,7 @@ mod command;
 mod decide;
 mod entry;
 mod phase;
+mod question;
 mod state;
 pub mod sweep;
 pub mod wait;
@@ -28,4 +29,5 @@ pub use entry::{
     Question, ReleaseReason, Start, Transition, Verified,
 };
 pub use phase::{Answered, End, Phase, RefusedResult};
+pub use question::QuestionError;
 pub use state::{State, Stored, Task, Void};

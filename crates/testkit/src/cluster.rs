@@ -2,6 +2,7 @@
 //! Each may be killed, paused and restarted by itself, through [`NatsCluster::node`].
 
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -23,6 +24,8 @@ pub struct Builder {
     size: usize,
     /// What every node gets, whatever its name.
     node: server::Builder,
+    /// Where each node keeps its streams; a node beyond the last one in a folder of its own.
+    stores: Vec<PathBuf>,
 }
 
 impl Builder {
@@ -35,6 +38,12 @@ impl Builder {
     /// Whether every write is on the disk before it is acknowledged.
     pub fn sync_always(mut self, always: bool) -> Self {
         self.node = self.node.sync_always(always);
+        self
+    }
+
+    /// Where each node keeps its streams, in their order. They are left there.
+    pub fn store_dirs(mut self, dirs: impl IntoIterator<Item = PathBuf>) -> Self {
+        self.stores = dirs.into_iter().collect();
         self
     }
 
@@ -78,7 +87,11 @@ impl Builder {
                 port.number(),
                 all.join(", ")
             );
-            self.node.clone().name(&node_name(at)).extra_config(&block).spawn()
+            let mut node = self.node.clone().name(&node_name(at)).extra_config(&block);
+            if let Some(dir) = self.stores.get(at) {
+                node = node.store_dir(dir);
+            }
+            node.spawn()
         });
         NatsCluster { nodes: nodes.collect(), _routes: routes }
     }
@@ -105,7 +118,7 @@ impl NatsCluster {
 
     /// Says first what the cluster shall be.
     pub fn builder() -> Builder {
-        Builder { size: 3, node: server::Builder::default() }
+        Builder { size: 3, node: server::Builder::default(), stores: Vec::new() }
     }
 
     /// One node, counted from 0.

@@ -20,6 +20,7 @@
 pub mod cluster;
 pub mod dir;
 pub mod install;
+pub mod power;
 pub mod proxy;
 pub mod python;
 pub mod server;
@@ -30,6 +31,7 @@ mod port;
 
 pub use cluster::NatsCluster;
 pub use dir::TempDir;
+pub use power::PowerStore;
 pub use proxy::FaultProxy;
 pub use python::Python;
 pub use server::NatsServer;

@@ -34,6 +34,7 @@ pub struct Builder {
     sync_always: bool,
     max_payload: Option<usize>,
     dir: Option<PathBuf>,
+    store_dir: Option<PathBuf>,
     jetstream_config: String,
     extra_config: String,
 }
@@ -61,6 +62,13 @@ impl Builder {
     /// server can be opened on the same data. Else they are in a [`TempDir`].
     pub fn dir(mut self, dir: impl Into<PathBuf>) -> Self {
         self.dir = Some(dir.into());
+        self
+    }
+
+    /// Keeps the streams in this folder, and leaves them there. Else they are in `store` beside the
+    /// configuration.
+    pub fn store_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.store_dir = Some(dir.into());
         self
     }
 
@@ -103,13 +111,18 @@ impl Builder {
             Some(dir) => Home::Kept(dir.clone()),
             None => Home::Temporary(TempDir::new("nats")),
         };
+        let kept = match &home {
+            Home::Temporary(dir) => dir.path(),
+            Home::Kept(dir) => dir,
+        };
         let server = NatsServer {
             client_port: Port::lease(),
             monitor_port: Port::lease(),
             child: Mutex::new(None),
+            store_dir: self.store_dir.clone().unwrap_or_else(|| kept.join("store")),
             home,
         };
-        std::fs::create_dir_all(server.store_dir()).expect("making the store folder");
+        std::fs::create_dir_all(&server.store_dir).expect("making the store folder");
         std::fs::write(server.config_path(), self.config(&server)).expect("writing the config");
         server.spawn();
         server
@@ -147,6 +160,7 @@ pub struct NatsServer {
     /// `None` between a kill or stop and the restart. Behind a lock so that one task of a test
     /// can kill a server that others use.
     child: Mutex<Option<Child>>,
+    store_dir: PathBuf,
     /// Last, because it may be removed only after the process is gone.
     home: Home,
 }
@@ -218,7 +232,7 @@ impl NatsServer {
     /// Where the streams are.
     #[must_use]
     pub fn store_dir(&self) -> PathBuf {
-        self.dir().join("store")
+        self.store_dir.clone()
     }
 
     /// What the server has logged so far, over all its starts.

@@ -1,8 +1,11 @@
 //! What a program's stdout says, line by line. Nothing here waits or writes, so that every kind of
 //! output is tested in a moment.
 
+use serde::Deserialize;
 use serde_json::{Map, Value};
-use sinew_model::limits::OUTPUT_BYTES;
+use sinew_model::{Role, TaskId, limits::OUTPUT_BYTES, stream::Span};
+
+use crate::ask::Ask;
 
 /// Said in place of what was too much.
 const CUT: &str = "\n[the rest of the output was too long]";
@@ -14,8 +17,31 @@ pub(super) enum Line {
     Progress { message: String, percent: Option<u8> },
     /// Something that it did and that others may want to know.
     Event(Value),
-    /// What it needs from somebody before it can go on.
-    Blocked(String),
+}
+
+/// What a program that ends well leaves behind.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Left {
+    /// Its result.
+    Result(Value),
+    /// A question, without whose answer it can't go on.
+    Question(Ask),
+    /// Tasks, before whose end it can't go on.
+    Tasks(Vec<TaskId>),
+    /// A line that was to be one of these, and what is wrong with it.
+    Fault(String),
+}
+
+/// A question as a program prints it, where it is more than its words.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Asked {
+    question: String,
+    key: Option<String>,
+    to: Option<Role>,
+    #[serde(default)]
+    choices: Vec<String>,
+    escalate_after: Option<Span>,
 }
 
 /// What a program printed so far.
@@ -27,7 +53,8 @@ pub(super) struct Output {
     line: Vec<u8>,
     text: String,
     cut: bool,
-    result: Option<Value>,
+    /// What the last line said that says what it leaves.
+    left: Option<Left>,
 }
 
 impl Default for Output {
@@ -38,7 +65,7 @@ impl Default for Output {
 
 impl Output {
     fn bounded(limit: usize) -> Self {
-        Self { limit, line: Vec::new(), text: String::new(), cut: false, result: None }
+        Self { limit, line: Vec::new(), text: String::new(), cut: false, left: None }
     }
 
     /// Takes the next bytes, and gives what whole lines report.
@@ -62,16 +89,16 @@ impl Output {
         if self.line.is_empty() { None } else { self.end_line() }
     }
 
-    /// What it leaves as the task's result: what it said is the result, else its text.
-    pub(super) fn into_result(self) -> Value {
-        if let Some(result) = self.result {
-            return result;
+    /// What it leaves: what it said last of that, else its text as the result.
+    pub(super) fn into_left(self) -> Left {
+        if let Some(left) = self.left {
+            return left;
         }
         let mut text = self.text.trim_end().to_owned();
         if self.cut {
             text.push_str(CUT);
         }
-        Value::String(text)
+        Left::Result(Value::String(text))
     }
 
     fn end_line(&mut self) -> Option<Line> {
@@ -80,16 +107,19 @@ impl Output {
         match object(&line).map(|(key, value)| (reading(&key), value)) {
             Some((Some(Reading::Progress), value)) => Some(progress(&value)),
             Some((Some(Reading::Event), value)) => Some(Line::Event(value)),
-            Some((Some(Reading::Blocked), value)) => Some(Line::Blocked(words(&value))),
-            Some((Some(Reading::Result), value)) => {
-                self.result = Some(value);
-                None
-            }
+            Some((Some(Reading::Blocked), value)) => self.leave(question(value)),
+            Some((Some(Reading::Waiting), value)) => self.leave(tasks(value)),
+            Some((Some(Reading::Result), value)) => self.leave(Left::Result(value)),
             Some((None, _)) | None => {
                 self.keep(&line);
                 None
             }
         }
+    }
+
+    fn leave(&mut self, left: Left) -> Option<Line> {
+        self.left = Some(left);
+        None
     }
 
     fn keep(&mut self, line: &str) {
@@ -106,6 +136,7 @@ enum Reading {
     Event,
     Result,
     Blocked,
+    Waiting,
 }
 
 fn reading(key: &str) -> Option<Reading> {
@@ -114,6 +145,7 @@ fn reading(key: &str) -> Option<Reading> {
         "event" => Some(Reading::Event),
         "result" => Some(Reading::Result),
         "blocked" => Some(Reading::Blocked),
+        "waiting" => Some(Reading::Waiting),
         _ => None,
     }
 }
@@ -147,6 +179,38 @@ fn progress(value: &Value) -> Line {
     }
 }
 
+/// A question is a text, or an object with `question` and perhaps more.
+fn question(value: Value) -> Left {
+    if let Value::String(text) = value {
+        return Left::Question(Ask::new(text).keyed_by_text());
+    }
+    let Asked { question, key, to, choices, escalate_after } = match serde_json::from_value(value) {
+        Ok(asked) => asked,
+        Err(error) => return Left::Fault(format!("the line `blocked` is no question: {error}")),
+    };
+    let mut ask = Ask::new(question).choices(choices);
+    if let Some(key) = key {
+        ask = ask.key(key);
+    }
+    if let Some(to) = to {
+        ask = ask.to(to);
+    }
+    if let Some(Span(time)) = escalate_after {
+        ask = ask.escalate_after(time);
+    }
+    Left::Question(ask.keyed_by_text())
+}
+
+/// The tasks to wait for: their ids in a list, or one.
+fn tasks(value: Value) -> Left {
+    let list = if value.is_string() { Value::Array(vec![value]) } else { value };
+    match serde_json::from_value::<Vec<TaskId>>(list) {
+        Ok(tasks) if tasks.is_empty() => Left::Fault("the line `waiting` names no task".to_owned()),
+        Ok(tasks) => Left::Tasks(tasks),
+        Err(error) => Left::Fault(format!("the line `waiting` is no list of tasks: {error}")),
+    }
+}
+
 fn words(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
@@ -159,13 +223,19 @@ mod tests {
     const LIMIT: usize = 50_000;
 
     fn all(text: &str, step: usize) -> (Vec<Line>, Value) {
+        let (lines, left) = ends(text, step);
+        let Left::Result(result) = left else { panic!("{left:?} is no result") };
+        (lines, result)
+    }
+
+    fn ends(text: &str, step: usize) -> (Vec<Line>, Left) {
         let mut output = Output::bounded(LIMIT);
         let mut lines = Vec::new();
         for bytes in text.as_bytes().chunks(step) {
             lines.extend(output.take(bytes));
         }
         lines.extend(output.finish());
-        (lines, output.into_result())
+        (lines, output.into_left())
     }
 
     #[test]
@@ -204,11 +274,39 @@ mod tests {
 
     #[test]
     fn a_percentage_alone_is_progress() {
-        let (lines, _) = all("{\"progress\":250}\n{\"blocked\":\"which one?\"}\n", 9);
-        let expected = [
-            Line::Progress { message: String::new(), percent: Some(100) },
-            Line::Blocked("which one?".into()),
-        ];
-        assert_eq!(lines, expected);
+        let (lines, _) = all("{\"progress\":250}\n", 9);
+        assert_eq!(lines, [Line::Progress { message: String::new(), percent: Some(100) }]);
+    }
+
+    #[test]
+    fn the_last_line_that_says_what_is_left_counts() {
+        let left = |text: &str| ends(text, 5).1;
+        let asks = Left::Question(Ask::new("which?").key("which?"));
+        assert_eq!(
+            left("{\"result\":1}\ntext\n{\"blocked\":\"which?\"}\n{\"progress\":1}\n"),
+            asks
+        );
+        assert_eq!(left("{\"blocked\":\"which?\"}\n{\"result\":1}\n"), Left::Result(1.into()));
+        let whole = r#"{"blocked":{"question":"which?","key":"k","to":"ceo","choices":["a","b"],"escalateAfter":"2h"}}"#;
+        let asks = Ask::new("which?").key("k").to("ceo".parse().unwrap()).choices(["a", "b"]);
+        let asks = asks.escalate_after(std::time::Duration::from_secs(7_200));
+        assert_eq!(left(whole), Left::Question(asks));
+        let tasks = Left::Tasks(vec!["T1".parse().unwrap(), "T2".parse().unwrap()]);
+        assert_eq!(left("{\"blocked\":\"which?\"}\n{\"waiting\":[\"T1\",\"T2\"]}"), tasks);
+        assert_eq!(left("{\"waiting\":\"T1\"}"), Left::Tasks(vec!["T1".parse().unwrap()]));
+    }
+
+    #[test]
+    fn what_was_to_be_a_question_or_a_wait_and_is_none_says_why() {
+        let fault = |text: &str| {
+            let (_, left) = ends(text, 64);
+            let Left::Fault(fault) = left else { panic!("{left:?}") };
+            fault
+        };
+        assert!(fault(r#"{"blocked":{"questoin":"which?"}}"#).contains("questoin"));
+        assert!(fault(r#"{"blocked":{"question":"?","choices":"red"}}"#).contains("red"));
+        assert!(fault(r#"{"blocked":{"question":"?","escalateAfter":"soon"}}"#).contains("soon"));
+        assert!(fault(r#"{"waiting":[]}"#).contains("no task"));
+        assert!(fault(r#"{"waiting":["a.b"]}"#).contains("a.b"));
     }
 }

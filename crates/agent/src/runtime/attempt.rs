@@ -334,16 +334,13 @@ impl Running<'_> {
         };
         let evicted = self.host.evict.is_cancelled();
         let command = verdict(self.host, (self.attempt, failures), returned, evicted);
-        let command = match command {
-            Command::Complete { attempt, result } => {
-                match self.keep(attempt, result, failures).await {
-                    Some(command) => command,
-                    None => return self.lost().await,
-                }
-            }
-            other => other,
+        let Command::Complete { attempt, result } = command else {
+            return self.write_down(command).await;
         };
-        self.write_down(command).await
+        match self.keep(attempt, result, failures).await {
+            Some(command) => self.write_down(command).await,
+            None => self.lost().await,
+        }
     }
 
     /// Puts a result that is too large for the log into the object store, before the log claims
@@ -394,7 +391,10 @@ impl Running<'_> {
             match log.execute(&command).await {
                 Ok(_) => return settle::after(self.host, &mut log).await,
                 Err(ExecuteError::Refused(
-                    refusal @ (Refusal::Limit { .. } | Refusal::Cycle(_)),
+                    refusal @ (Refusal::Limit { .. }
+                    | Refusal::Cycle(_)
+                    | Refusal::Question(_)
+                    | Refusal::Answered),
                 )) => {
                     let cause = refusal.to_string();
                     command = Command::Fail { attempt: self.attempt, cause, retry: None };

@@ -16,6 +16,7 @@ use sinew_model::{
     presence::{Heartbeat, Held},
     task::Actor,
 };
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::Settings;
@@ -31,9 +32,24 @@ pub(crate) struct Host {
     pub(crate) by: Actor,
     /// Cancelled when the drain has taken too long: handlers are told to stop then.
     pub(crate) evict: CancellationToken,
+    /// Whether work flows to it.
+    flow: watch::Sender<Flow>,
     /// The attempts that run here, for the heartbeat. Held for no longer than a copy takes.
     holds: Mutex<BTreeMap<TaskId, u32>>,
     counts: Counts,
+}
+
+/// Whether work flows to a runtime. One that drains never goes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flow {
+    /// It takes what comes.
+    Open,
+    /// It was told to pause.
+    Paused,
+    /// It was ordered to drain.
+    Drained,
+    /// Its own process ends.
+    Stopping,
 }
 
 /// What a runtime did.
@@ -55,6 +71,8 @@ pub struct Tally {
     pub dropped: u64,
     /// Messages that were no assignment, kept as `dead`.
     pub undecodable: u64,
+    /// It ended because it was ordered to drain, and not because its own process was.
+    pub drained: bool,
 }
 
 #[derive(Debug, Default)]
@@ -85,6 +103,7 @@ impl Host {
             incarnation,
             by,
             evict: CancellationToken::new(),
+            flow: watch::Sender::new(Flow::Open),
             holds: Mutex::default(),
             counts: Counts::default(),
         })
@@ -109,6 +128,29 @@ impl Host {
             parked: read(&self.counts.parked),
             dropped: read(&self.counts.dropped),
             undecodable: read(&self.counts.undecodable),
+            drained: self.flow() == Flow::Drained,
+        }
+    }
+
+    pub(crate) fn flow(&self) -> Flow {
+        *self.flow.borrow()
+    }
+
+    pub(crate) fn watch_flow(&self) -> watch::Receiver<Flow> {
+        self.flow.subscribe()
+    }
+
+    /// Opens or shuts the flow of work, unless it is shut for good.
+    pub(crate) fn set_flow(&self, to: Flow) {
+        let changed = self.flow.send_if_modified(|flow| {
+            let changes = *flow != to && matches!(flow, Flow::Open | Flow::Paused);
+            if changes {
+                *flow = to;
+            }
+            changes
+        });
+        if changed {
+            tracing::info!(instance = %self.instance, flow = ?to, "the flow of work changes");
         }
     }
 
@@ -136,6 +178,8 @@ impl Host {
             holds,
             leaving,
             connection: self.bus.connection(),
+            paused: self.flow() == Flow::Paused,
+            draining: matches!(self.flow(), Flow::Drained | Flow::Stopping),
             extra: serde_json::Map::new(),
         }
     }

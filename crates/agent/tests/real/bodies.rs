@@ -11,7 +11,7 @@ use sinew_model::{
     claim::Side,
     limits::{INLINE_BYTES, LARGE_BODY_BYTES},
     stream::{BODIES, OBJ_BODIES},
-    task::{AssignmentError, Change, DeadCause, End, EnqueueReason},
+    task::{AssignmentError, Change, DeadCause, End},
 };
 use sinew_testkit::{NatsServer, Python, wait};
 
@@ -149,10 +149,7 @@ async fn a_lost_input_ends_the_task_and_the_same_work_can_be_tried_again() {
     assert_eq!(backbone.words(&task("T1")).await, ["created", "started", "dead"]);
     // The same work under the same id is known, and brings its body back; so it can be revived.
     assert!(ceo.delegate(with()).await.unwrap().existed);
-    let mut log = backbone.log(&task("T1")).await;
-    sinew_agent::enqueue::again(&backbone.bus, &mut log, EnqueueReason::Revived, None)
-        .await
-        .unwrap();
+    ceo.retry(&task("T1")).await.unwrap();
     backbone.until_count(&task("T1"), Transition::Completed, 1).await;
     let state = ceo.state(&task("T1")).await.unwrap().unwrap();
     let result = body::result(&backbone.bus, &state).await.unwrap();

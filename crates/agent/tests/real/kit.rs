@@ -11,8 +11,9 @@ use sinew_bus::{Delivery, Intake, Outgoing, RawMessage, Slots, TaskLog, Topology
 use sinew_model::{
     Band, Entry, Role, TaskId, Transition, header,
     mail::Mail,
+    presence::Heartbeat,
     retry::Backoff,
-    stream::{AGENT_MAIL, AGENT_TASKS, work_consumer_name},
+    stream::{AGENT_MAIL, AGENT_PRESENCE, AGENT_TASKS, work_consumer_name},
     task::Actor,
 };
 use sinew_testkit::{FaultProxy, NatsServer, wait};
@@ -177,6 +178,18 @@ impl Backbone {
         .await;
     }
 
+    /// Waits for a sign of life that suits.
+    pub(crate) async fn until_flow(&self, what: &str, suits: impl Fn(&Heartbeat) -> bool) {
+        let filter = self.bus.subjects().heartbeats();
+        wait::until(what, PATIENCE, async || {
+            let last = self.bus.last(AGENT_PRESENCE, filter.as_str()).await.unwrap();
+            let last = last.ok_or("nobody was heard")?;
+            let beat = serde_json::from_slice::<Heartbeat>(&last.payload).unwrap();
+            if suits(&beat) { Ok(()) } else { Err(format!("{beat:?}")) }
+        })
+        .await;
+    }
+
     /// Runs an agent on a connection of its own.
     pub(crate) async fn run(&self, settings: Settings, handler: impl Handler) -> Running {
         let shutdown = CancellationToken::new();
@@ -255,6 +268,11 @@ impl Gate {
 }
 
 impl Running {
+    /// Ends by itself.
+    pub(crate) async fn ended(self) -> Tally {
+        self.task.await.unwrap().unwrap()
+    }
+
     pub(crate) async fn stop(self) -> Tally {
         self.shutdown.cancel();
         self.task.await.unwrap().unwrap()

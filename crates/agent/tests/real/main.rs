@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test ends with a message")]
 
 mod bodies;
+mod control;
 mod duplicates;
 mod effects;
 mod epochs;

@@ -9,7 +9,7 @@ use sinew_agent::{
 };
 use sinew_model::{
     TaskId, Transition, limits,
-    task::{Actor, DeadCause, End, Phase, Refusal},
+    task::{Actor, DeadCause, End, Phase, Question, Refusal},
 };
 use sinew_testkit::wait;
 
@@ -66,6 +66,37 @@ async fn a_question_is_answered_after_a_restart_and_the_next_attempt_knows_the_a
     backbone.until_queue_is_empty().await;
     let tally = second.stop().await;
     assert_eq!((tally.started, tally.parked, tally.ended), (2, 1, 1));
+}
+
+#[tokio::test]
+async fn a_handler_that_asks_what_can_not_be_asked_ends_its_task_with_the_reason() {
+    let backbone = Backbone::start().await;
+    let ceo = backbone.client("ceo");
+    // Not through the context, which would have said so at once.
+    let handler = |task: Context| async move {
+        let choices = serde_json::from_value(task.input().clone())?;
+        let question = Question {
+            key: "k".to_owned(),
+            text: "Which?".to_owned(),
+            to: role("ceo"),
+            choices,
+            escalate_at: None,
+        };
+        Err(Failure::Block { question: Box::new(question) })
+    };
+    let runtime = backbone.run(backbone.settings("cto"), handler).await;
+    let ask = |choices: Value| ceo.delegate(Delegation::new(role("cto"), "Ask").input(choices));
+    let twice = ask(json!(["a", "a"])).await.unwrap().id;
+    let end = ceo.outcome(&twice).await.unwrap().end;
+    assert!(matches!(&end, End::Failed { cause } if cause.contains("offered once")), "{end:?}");
+    let again = ask(json!(["a"])).await.unwrap().id;
+    backbone.until_count(&again, Transition::Blocked, 1).await;
+    ceo.answer(&again, None, json!("a")).await.unwrap();
+    let end = ceo.outcome(&again).await.unwrap().end;
+    assert!(matches!(&end, End::Failed { cause } if cause.contains("before")), "{end:?}");
+    backbone.until_queue_is_empty().await;
+    let tally = runtime.stop().await;
+    assert_eq!((tally.ended, tally.lost), (2, 0));
 }
 
 #[tokio::test]

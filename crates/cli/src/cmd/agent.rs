@@ -1,15 +1,19 @@
-//! `sinew agent`: programs as agents, and who is there.
+//! `sinew agent`: programs as agents, who is there, and the flow of work to them.
 
+mod control;
 mod list;
 mod run;
 
 use crate::{args::Global, exit::Code, output::Out};
 
-/// Make programs agents, and see who is there.
+/// Make programs agents, see who is there, and stop the flow of work to them.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
     Run(run::Args),
     List(list::Args),
+    Pause(control::PauseArgs),
+    Resume(control::ResumeArgs),
+    Drain(control::DrainArgs),
 }
 
 /// Runs the verb.
@@ -20,5 +24,8 @@ pub(crate) async fn run(command: Command, global: &Global, out: Out) -> anyhow::
     match command {
         Command::Run(args) => run::run(args, global, out).await,
         Command::List(args) => list::run(&args, global, out).await,
+        Command::Pause(args) => control::pause(&args, global, out).await,
+        Command::Resume(args) => control::resume(&args, global, out).await,
+        Command::Drain(args) => control::drain(&args, global, out).await,
     }
 }

@@ -73,7 +73,9 @@ pub(crate) async fn run(command: Command, global: &Global, out: Out) -> anyhow::
 
 fn line(mail: &Mail) -> String {
     let said = |field: &str| mail.body.get(field).filter(|value| !value.is_null());
+    let asked = said("question").and_then(|question| question.get("text"));
     let text = ["message", "result", "cause", "reason", "text"].into_iter().find_map(said);
+    let text = asked.or(text);
     let text = text.unwrap_or(&mail.body);
     let text = text.as_str().map_or_else(|| text.to_string(), str::to_owned);
     let title = said("title").and_then(Value::as_str).map(|title| format!("{title}: "));

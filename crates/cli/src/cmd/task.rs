@@ -1,14 +1,20 @@
 //! `sinew task`: delegating, and what became of it.
 
+mod answer;
 mod cancel;
 mod delegate;
 mod list;
 mod print;
+mod questions;
+mod retry;
 mod show;
+mod verdict;
 mod watch;
+mod words;
 
-pub(crate) use delegate::{ordinal, read as read_input};
+pub(crate) use delegate::ordinal;
 pub(crate) use print::describe;
+pub(crate) use words::json as read_json;
 
 use crate::{args::Global, exit::Code, output::Out};
 
@@ -19,6 +25,11 @@ pub(crate) enum Command {
     List(list::Args),
     Show(show::Args),
     Watch(watch::Args),
+    Questions(questions::Args),
+    Answer(answer::Args),
+    Accept(verdict::Accept),
+    Refuse(verdict::Refuse),
+    Retry(retry::Args),
     Cancel(cancel::Args),
 }
 
@@ -32,6 +43,11 @@ pub(crate) async fn run(command: Command, global: &Global, out: Out) -> anyhow::
         Command::List(args) => list::run(args, global, out).await,
         Command::Show(args) => show::run(&args, global, out).await,
         Command::Watch(args) => watch::run(&args, global, out).await,
+        Command::Questions(args) => questions::run(args, global, out).await,
+        Command::Answer(args) => answer::run(&args, global, out).await,
+        Command::Accept(args) => verdict::accept(&args, global, out).await,
+        Command::Refuse(args) => verdict::refuse(&args, global, out).await,
+        Command::Retry(args) => retry::run(args, global, out).await,
         Command::Cancel(args) => cancel::run(&args, global, out).await,
     }
 }

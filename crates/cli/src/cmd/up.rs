@@ -8,8 +8,8 @@ use std::{
 
 use anyhow::Context as _;
 use serde_json::json;
-use sinew_bus::{Bus, Topology, connect::without_login, ensure::Consent};
-use sinew_model::{OrgId, Root};
+use sinew_bus::{Bus, Topology, ensure::Consent};
+use sinew_model::OrgId;
 use sinew_server::{
     Engine, Settings,
     context::Context,
@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     args::Global,
-    cmd::GUARD,
+    cmd::{GUARD, server},
     env,
     exit::{Code, Fault},
     output::Out,
@@ -81,7 +81,14 @@ pub(crate) async fn run(args: Args, global: &Global, out: Out) -> anyhow::Result
     let org = org.map_or_else(|| ORG.parse(), Ok)?;
     let run = async {
         match &args.nats_url {
-            Some(url) => beside(url, org, &args, global, (out, stop.gently.clone())).await,
+            Some(url) => {
+                let mut config = sinew_bus::Config::new(url, org);
+                if let Some(creds) = global.creds.clone().or_else(|| env::path(env::CREDS)) {
+                    config.auth = sinew_bus::Auth::Credentials(creds);
+                }
+                let places = server::Places::new(&args.data_dir, args.topology.as_deref());
+                server::serve_on(config, places, (out, stop.gently.clone())).await
+            }
             None => with_engine(org, &args, (out, stop.gently.clone())).await,
         }
     };
@@ -164,7 +171,10 @@ async fn with_engine(
 }
 
 /// Makes the streams, and says where they differ from what they are to be.
-async fn prepare(bus: &Bus, file: Option<&Path>, out: Out) -> anyhow::Result<Topology> {
+///
+/// # Errors
+/// When they can't be made, or the file can't be read or makes no sense.
+pub(crate) async fn prepare(bus: &Bus, file: Option<&Path>, out: Out) -> anyhow::Result<Topology> {
     let topology = topology(bus, file)?;
     let plan = topology.plan(bus).await?;
     let report = topology.apply(bus, &plan, Consent::KeepMessages).await?;
@@ -209,35 +219,4 @@ async fn watch(engine: &Engine, out: Out) {
             State::Stopped => return,
         }
     }
-}
-
-/// Serves an org on a server that somebody else runs.
-async fn beside(
-    url: &str,
-    org: OrgId,
-    args: &Args,
-    global: &Global,
-    (out, stop): (Out, CancellationToken),
-) -> anyhow::Result<Code> {
-    let mut config = sinew_bus::Config::new(url, org.clone());
-    config.root = Root::default();
-    if let Some(creds) = global.creds.clone().or_else(|| env::path(env::CREDS)) {
-        config.auth = sinew_bus::Auth::Credentials(creds);
-    }
-    let bus = Bus::connect(config).await?;
-    let topology = prepare(&bus, args.topology.as_deref(), out).await?;
-    let shown = without_login(url);
-    let ready = json!({ "event": "ready", "url": shown, "org": org, "dataDir": args.data_dir });
-    let login = if shown == url { "" } else { "   # and the login" };
-    let text = format!(
-        "sinew serves {org} on {shown}\nnext, in another terminal:\n  \
-           export {}={shown} {}={org}{login}\n  \
-           sinew agent run --role cto -- wc -w",
-        env::URL,
-        env::ORG
-    );
-    out.either(&ready, text)?;
-    let settings = Settings::new(topology, view::path_in(&args.data_dir));
-    serve(bus, settings, stop).await?;
-    Ok(Code::Done)
 }

@@ -24,7 +24,9 @@ fn what_a_program_prints_is_progress_events_and_the_result() {
     let result = json!({ "task": "T1", "role": "cto", "org": "acme", "attempt": 1 });
     assert_eq!(
         said,
-        json!({ "taskId": "T1", "end": "completed", "result": result, "attempts": 1 })
+        json!({
+            "taskId": "T1", "end": "completed", "result": result, "verified": null, "attempts": 1,
+        })
     );
     assert_eq!(words(&backbone.show("T1")), ["created", "started", "progress", "completed"]);
 
@@ -80,7 +82,8 @@ fn cancelling_a_task_stops_its_program() {
     assert_eq!(backbone.place.wait_for("told"), "term");
     wait_gone(pid);
     backbone.place.run(&["task", "watch", &id]).says(1, "");
-    backbone.place.run(&["task", "cancel", &id]).says(4, "already ended");
+    let again = backbone.place.run(&["task", "cancel", &id]);
+    assert_eq!((again.code, again.out.contains("too late: it is cancelled")), (Some(4), true));
 }
 
 #[test]
@@ -210,4 +213,43 @@ fn an_agent_without_a_program_or_role_does_not_start() {
     place.run(&["agent", "run", "--role", "system", "--", "cat"]).says(2, "reserved");
     let none = ["agent", "run", "--role", "cto", "--concurrency", "0", "--", "cat"];
     place.run(&none).says(2, "concurrency");
+}
+
+#[test]
+fn a_role_is_paused_and_resumed_and_an_instance_drained() {
+    let backbone = Backbone::start();
+    let place = &backbone.place;
+    place.run(&["agent", "pause", "nobody"]).says(3, "no role and no instance \"nobody\"");
+    let mut agent = backbone.agent("cto", "echo done", &["--instance", "cto-0"]);
+    place.run(&["agent", "pause", "cto", "--until", "2020-01-01T00:00:00Z"]).says(2, "is over");
+    assert_eq!(place.json(&["agent", "pause", "cto"])["paused"], true);
+    wait::until_blocking("paused", LONG, || {
+        let agents = place.json(&["agent", "list"]);
+        if agents[0]["state"] == "paused" { Ok(()) } else { Err(agents.to_string()) }
+    });
+    let id = place.get(&delegate("cto", &[]));
+    assert_eq!(words(&backbone.show(&id)), ["created"]);
+    assert_eq!(place.json(&["agent", "resume", "cto"])["was"], true);
+    backbone.until_phase(&id, "completed");
+    assert_eq!(place.json(&["agent", "drain", "cto-0"])["instance"], "cto-0");
+    assert_eq!(agent.end().code(), Some(0));
+    assert!(agent.err().contains("drained, as it was told to"), "{}", agent.err());
+}
+
+#[test]
+fn a_program_gets_and_gives_bodies_that_no_message_could_carry() {
+    let backbone = Backbone::start();
+    let place = &backbone.place;
+    let large = place.write("large.json", &format!("\"{}\"", "x".repeat(3 << 20)));
+    let script = r#"exec python3 -c '
+import json, sys
+text = json.load(sys.stdin)["input"]
+print(json.dumps({"result": {"bytes": len(text), "text": text}}))'"#;
+    let _agent = backbone.agent("cto", script, &[]);
+    let input = format!("@{large}");
+    let told = place.get(&delegate("cto", &["--id", "T1", "--input", &input, "--wait"]));
+    assert!(told.contains("3145728") && told.len() > 3 << 20, "{} bytes", told.len());
+    let shown = place.get(&["task", "show", "T1"]);
+    assert!(shown.contains("bytes of result in T1/result/"), "{shown}");
+    assert!(place.get(&["task", "show", "T1", "--result"]).len() > 3 << 20);
 }

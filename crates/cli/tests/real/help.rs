@@ -3,17 +3,26 @@
 
 use crate::kit::Place;
 
-const VERBS: [&[&str]; 27] = [
+const VERBS: [&[&str]; 36] = [
     &[],
     &["up"],
+    &["server"],
     &["agent"],
     &["agent", "run"],
     &["agent", "list"],
+    &["agent", "pause"],
+    &["agent", "resume"],
+    &["agent", "drain"],
     &["task"],
     &["task", "delegate"],
     &["task", "list"],
     &["task", "show"],
     &["task", "watch"],
+    &["task", "questions"],
+    &["task", "answer"],
+    &["task", "accept"],
+    &["task", "refuse"],
+    &["task", "retry"],
     &["task", "cancel"],
     &["inbox", "read"],
     &["events", "emit"],

@@ -12,6 +12,7 @@ mod demo;
 mod help;
 mod kit;
 mod orphan;
+mod parked;
 mod schedule;
 mod task;
 mod up;

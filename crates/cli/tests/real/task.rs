@@ -8,7 +8,7 @@ use crate::kit::{Backbone, Done, Place};
 fn input_that_is_not_acceptable_does_nothing_and_says_why() {
     let backbone = Backbone::start();
     let place = &backbone.place;
-    let large = place.write("large.json", &format!("\"{}\"", "x".repeat(2 << 20)));
+    let large = place.write("large.json", &format!("\"{}\"", "x".repeat(64 << 20)));
     let large = format!("@{large}");
     let check = |args: &[&str], code, words| {
         place.run(&[&["task", "delegate"], args].concat()).says(code, words);
@@ -102,6 +102,8 @@ fn every_verb_prints_json_that_parses() {
     place.get(&["task", "delegate", "cto", "One", "--id", "T1"]);
     for args in [
         &["task", "list"][..],
+        &["task", "questions"],
+        &["task", "retry", "--all"],
         &["task", "show", "T1"],
         &["task", "cancel", "T1"],
         &["agent", "list"],

@@ -96,3 +96,27 @@ fn it_can_serve_beside_a_server_of_somebody_else() {
     assert_eq!(up.end().code(), Some(0));
     assert!(server.is_running());
 }
+
+#[test]
+fn two_services_can_serve_one_org_and_each_ends_by_itself() {
+    let server = sinew_testkit::NatsServer::start();
+    let place = Place::new();
+    let there = ["--url", &server.url(), "--org", "acme"];
+    let start = |folder: &str| {
+        let one = place.start(
+            folder,
+            &[&["server", "--data-dir", folder, "--json"], there.as_slice()].concat(),
+        );
+        one.until_says("\"ready\"");
+        one
+    };
+    let (mut first, mut second) = (start("one"), start("two"));
+    let id = place.get(&[&["task", "delegate", "cto", "Here"], there.as_slice()].concat());
+    first.signal(Signal::TERM);
+    assert_eq!(first.end().code(), Some(0));
+    let listed = place.json(&[&["task", "list"], there.as_slice()].concat());
+    assert_eq!(listed["tasks"][0]["taskId"], id.as_str());
+    second.signal(Signal::INT);
+    assert_eq!(second.end().code(), Some(0));
+    assert!(server.is_running());
+}

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::{
+    control::Target,
     header,
     id::{OrgId, Role, Root, ScheduleName, TaskId},
     stream,
@@ -185,11 +186,18 @@ fn others(Sample { subjects, role, .. }: &Sample) -> Vec<Channel> {
     let reports = "Direct messages to a role, and reports about what it delegated.";
     let everybody = "Messages to everybody in the org.";
     let alive = "Signs of life of a role's instances.";
+    let flow = "What holds for the flow of work to a role; .instance.{name} in place of .all says it \
+        of one instance.";
+    let role_control = subjects.control(&Target::Role(role.clone()));
     let actions = "Significant actions of agents.";
     vec![
         plain("inbox", subjects.inbox(role), stream::AGENT_MAIL, reports, "mail"),
         plain("broadcast", subjects.broadcast(), stream::AGENT_MAIL, everybody, "mail"),
         plain("heartbeat", subjects.heartbeat(role), stream::AGENT_PRESENCE, alive, "heartbeat"),
+        Channel {
+            headers: &[header::MSG_ID, header::EXPECTED_SEQ, header::EXPECTED_SUBJECT],
+            ..plain("roleControl", role_control, stream::AGENT_CONTROL, flow, "control")
+        },
         plain("events", subjects.events(), stream::ORG_EVENTS, actions, "event"),
     ]
 }

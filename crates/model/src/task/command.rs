@@ -10,6 +10,7 @@ use super::{
         DeadCause, Effect, EnqueueReason, EscalationReason, Question, ReleaseReason, Start,
         Transition,
     },
+    question::QuestionError,
 };
 use crate::{
     claim::Claim,
@@ -253,6 +254,9 @@ pub enum Refusal {
     /// The task waits for something else than a worker.
     #[error("the task is {0}, so no attempt may begin")]
     Parked(&'static str),
+    /// Nobody could answer the question.
+    #[error("the question can't be asked: {0}")]
+    Question(QuestionError),
     /// The task has no such open question.
     #[error("the task has no such open question")]
     NotAsked,

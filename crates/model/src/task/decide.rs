@@ -218,9 +218,7 @@ impl State {
             return Err(Refusal::Answered);
         }
         bound_len("questions", self.answers.len(), limits::QUESTIONS_PER_TASK)?;
-        bound_len("choices", question.choices.len().saturating_sub(1), limits::CHOICES)?;
-        let mut question = question.clone();
-        question.text = head(&question.text, limits::CAUSE_BYTES).to_owned();
+        let question = question.clone().checked().map_err(Refusal::Question)?;
         Ok(Change::Blocked { attempt, question: Box::new(question) })
     }
 
@@ -404,18 +402,27 @@ impl State {
         }
     }
 
+    /// Whether the task may be put on its queue as it stands. To be asked before anything is
+    /// published: the queue takes whatever it gets.
+    ///
+    /// # Errors
+    /// Why not: it runs, has ended, or waits for something else than a worker.
+    pub const fn may_be_enqueued(&self) -> Result<(), Refusal> {
+        match &self.phase {
+            Phase::Ended { end, .. } => Err(Refusal::Ended(end.transition())),
+            Phase::Running { .. } => Err(Refusal::Running),
+            Phase::Blocked { .. } => Err(Refusal::Parked("blocked")),
+            Phase::Waiting { .. } => Err(Refusal::Parked("waiting")),
+            Phase::Submitted { .. } => Err(Refusal::Parked("submitted")),
+            Phase::Queued { .. } | Phase::Released { .. } | Phase::Ready { .. } => Ok(()),
+        }
+    }
+
     fn enqueue_change(&self, command: &Command) -> Result<Change, Refusal> {
         let Command::Enqueue { epoch, queue_seq, not_before, reason } = command else {
             return Err(Refusal::Running);
         };
-        match &self.phase {
-            Phase::Ended { end, .. } => return Err(Refusal::Ended(end.transition())),
-            Phase::Running { .. } => return Err(Refusal::Running),
-            Phase::Blocked { .. } => return Err(Refusal::Parked("blocked")),
-            Phase::Waiting { .. } => return Err(Refusal::Parked("waiting")),
-            Phase::Submitted { .. } => return Err(Refusal::Parked("submitted")),
-            Phase::Queued { .. } | Phase::Released { .. } | Phase::Ready { .. } => {}
-        }
+        self.may_be_enqueued()?;
         if *epoch <= self.epoch {
             return Err(Refusal::StaleEpoch { got: *epoch, current: self.epoch });
         }

@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 use sinew_model::{
-    Address, Band, MeetingId, OrgId, Role, Root, ScheduleName, Subjects, TaskId, Transition,
+    Address, Band, InstanceId, MeetingId, OrgId, Role, Root, ScheduleName, Subjects, TaskId,
+    Transition, control::Target,
 };
 
 fn role() -> impl Strategy<Value = Role> {
@@ -23,17 +24,24 @@ proptest! {
         (root, org, role, band) in ("[a-z][a-z0-9]{0,9}", org(), role(), band()),
         (task, meeting) in ("[A-Za-z0-9][A-Za-z0-9_-]{0,63}", "[A-Za-z0-9][A-Za-z0-9_-]{0,63}"),
         name in "[a-z0-9][a-z0-9_-]{0,39}",
+        instance in "[A-Za-z0-9][A-Za-z0-9_-]{0,63}",
         transition in prop::sample::select(Transition::ALL.to_vec()),
     ) {
         let name: ScheduleName = name.parse().unwrap();
         let (task, meeting): (TaskId, MeetingId) = (task.parse().unwrap(), meeting.parse().unwrap());
         let s = Subjects::new(root.parse::<Root>().unwrap(), org.clone());
+        let instance: InstanceId = instance.parse().unwrap();
         let word = transition.word().to_owned();
         let cases = [
             (s.tasks(&role, band), Address::Tasks(role.clone(), band)),
             (s.due(&role, band), Address::Due(role.clone(), band)),
             (s.inbox(&role), Address::Inbox(role.clone())),
             (s.meetings(&role), Address::Meetings(role.clone())),
+            (s.control(&Target::Role(role.clone())), Address::RoleControl(role.clone())),
+            (
+                s.control(&Target::Instance(role.clone(), instance.clone())),
+                Address::InstanceControl(role.clone(), instance),
+            ),
             (s.heartbeat(&role), Address::Heartbeat(role)),
             (s.broadcast(), Address::Broadcast),
             (s.entry(&task, transition), Address::Entry(org.clone(), task.clone(), word.clone())),

@@ -163,6 +163,8 @@ impl Orphans {
             holds: Vec::new(),
             leaving: false,
             connection: self.bus.connection(),
+            paused: false,
+            draining: false,
             extra: [("canary".to_owned(), number.into())].into_iter().collect(),
         };
         let subject = self.bus.subjects().heartbeat(&self.role);

@@ -134,7 +134,8 @@ pub(super) async fn is_given_up(bus: &Bus, subject: &str, seq: u64) -> Result<bo
     let Some(Address::Tasks(role, band)) = bus.subjects().parse(subject) else { return Ok(false) };
     let consumer = work_consumer_name(&role, band);
     let open = bus.open_deliveries(AGENT_TASKS, &consumer).await?;
-    Ok(open.is_some_and(|open| seq < open.first))
+    // It may have been taken and acked between the two looks.
+    Ok(open.is_some_and(|open| seq < open.first) && bus.at(AGENT_TASKS, seq).await?.is_some())
 }
 
 /// Takes a message out of the queue that nobody will ever take.

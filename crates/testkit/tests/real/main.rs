@@ -3,6 +3,7 @@
 
 mod client;
 mod cluster;
+mod power;
 mod proxy;
 mod python;
 mod server;

@@ -113,7 +113,8 @@ async fn what_is_too_old_for_a_lower_age_is_kept() {
     let deadline = std::time::Duration::from_secs(10);
     sinew_testkit::wait::until("the message to be older than the limit", deadline, || async {
         let plan = Topology::overlaid(&bus, overlay).unwrap().plan(&bus).await.unwrap();
-        let StreamState::Drift(drift) = &plan.streams[5].state else { return Err("same".into()) };
+        let events = plan.streams.iter().find(|stream| stream.stream == ORG_EVENTS).unwrap();
+        let StreamState::Drift(drift) = &events.state else { return Err("same".into()) };
         let age = drift.iter().find(|it| it.field == "max_age").unwrap();
         if age.change == Change::DeletesMessages { Ok(()) } else { Err(format!("{age:?}")) }
     })

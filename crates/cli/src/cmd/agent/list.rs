@@ -20,10 +20,11 @@ const LISTEN: Duration = Duration::from_millis(1_500);
 /// The server's number for a stream that it has not.
 const NO_STREAM: u32 = 10_059;
 
-/// Show who is alive, idle, busy, asleep or stale, and what they hold.
+/// Show who is alive, idle, busy, paused, draining, asleep or stale, and what they hold.
 ///
 /// It listens for a moment. An agent that is not heard, and was a few minutes ago, is stale; a
-/// role that has tasks on its queue and no agent that is heard is asleep. QUEUED counts the tasks on
+/// role that has tasks on its queue and no agent that is heard is asleep. One that is paused or drains begins nothing new, and may
+/// still hold what it had. QUEUED counts the tasks on
 /// the queue of the role, with those that its agents hold.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_long_help = "Example:
@@ -91,11 +92,13 @@ pub(crate) async fn run(_args: &Args, global: &Global, out: Out) -> anyhow::Resu
 }
 
 fn row(it: Heartbeat, awake: &BTreeSet<InstanceId>, queues: &BTreeMap<Role, u64>) -> Row {
-    let state = match (awake.contains(&it.instance), it.leaving, it.holds.is_empty()) {
-        (false, ..) => "stale",
-        (true, true, _) => "leaving",
-        (true, false, true) => "idle",
-        (true, false, false) => "busy",
+    let state = match &it {
+        it if !awake.contains(&it.instance) => "stale",
+        it if it.leaving => "leaving",
+        it if it.draining => "draining",
+        it if it.paused => "paused",
+        it if it.holds.is_empty() => "idle",
+        _ => "busy",
     };
     Row {
         queued: queues.get(&it.role).copied().unwrap_or_default(),
@@ -126,7 +129,7 @@ fn of_agent(payload: &[u8]) -> Option<Heartbeat> {
 }
 
 /// The newest heartbeat of everybody who is heard within a moment.
-async fn listen(bus: &Bus) -> anyhow::Result<BTreeMap<InstanceId, Heartbeat>> {
+pub(super) async fn listen(bus: &Bus) -> anyhow::Result<BTreeMap<InstanceId, Heartbeat>> {
     let filter = bus.subjects().heartbeats();
     let mut hints = bus.watch_subject(filter.as_str()).await.map_err(anyhow::Error::msg)?;
     let end = clock::instant() + LISTEN;
@@ -140,7 +143,7 @@ async fn listen(bus: &Bus) -> anyhow::Result<BTreeMap<InstanceId, Heartbeat>> {
 }
 
 /// The newest heartbeats that are kept, which is for some minutes.
-async fn stored(bus: &Bus) -> anyhow::Result<BTreeMap<InstanceId, Heartbeat>> {
+pub(super) async fn stored(bus: &Bus) -> anyhow::Result<BTreeMap<InstanceId, Heartbeat>> {
     let mut known = BTreeMap::new();
     let filter = bus.subjects().heartbeats();
     let mut scan = match bus.scan(AGENT_PRESENCE, filter.as_str(), 1).await {
@@ -157,7 +160,7 @@ async fn stored(bus: &Bus) -> anyhow::Result<BTreeMap<InstanceId, Heartbeat>> {
 }
 
 /// How many tasks each role has on its queue.
-async fn queues(bus: &Bus) -> anyhow::Result<BTreeMap<Role, u64>> {
+pub(super) async fn queues(bus: &Bus) -> anyhow::Result<BTreeMap<Role, u64>> {
     let mut queues = BTreeMap::new();
     for pattern in ["agents.*.tasks", "agents.*.tasks.*"] {
         let counts = match bus.depth(AGENT_TASKS, &bus.subjects().pattern(pattern)).await {

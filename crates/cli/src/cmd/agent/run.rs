@@ -101,8 +101,9 @@ pub(crate) async fn run(args: Args, global: &Global, out: Out) -> anyhow::Result
         out.document(&tally)?;
     } else {
         let (started, ended, released) = (tally.started, tally.ended, tally.released);
+        let how = if tally.drained { "drained, as it was told to" } else { "ended" };
         out.note(format_args!(
-            "{role} has ended: {started} attempts begun, {ended} tasks ended, {released} given back"
+            "{role} has {how}: {started} attempts begun, {ended} tasks ended, {released} given back"
         ));
     }
     Ok(Code::Done)

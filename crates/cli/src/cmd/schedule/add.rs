@@ -10,7 +10,7 @@ use sinew_model::{
 
 use crate::{
     args::Global,
-    cmd::task::read_input,
+    cmd::task::read_json,
     exit::{Code, Fault},
     output::Out,
     text::{given_span, moment},
@@ -89,7 +89,7 @@ fn definition(args: Args) -> Result<Definition, Fault> {
         }
         _ => return Err(Fault::usage("say either --every, in whole seconds, or --cron")),
     };
-    let input = args.input.as_deref().map(read_input).transpose()?;
+    let input = args.input.as_deref().map(|input| read_json("the input", input)).transpose()?;
     let overlap = if args.overlap == "allow" { Overlap::Allow } else { Overlap::Skip };
     Ok(Definition {
         name: args.name,

@@ -37,13 +37,14 @@ pub(crate) async fn run(args: &Args, global: &Global, out: Out) -> anyhow::Resul
     let tasks = client.cancel(&id, &args.reason).await;
     let mut code = Code::Done;
     for CancelledTask { outcome, parent, .. } in &tasks {
-        match outcome {
-            Cancelled::NoTask if parent.is_none() => {
-                return Err(Fault::not_found(format!("there is no task {id}")).into());
-            }
-            Cancelled::TooLate(_) if parent.is_none() => code = Code::Refused,
-            Cancelled::Unknown(_) => code = Code::Unknown,
-            Cancelled::Stopped | Cancelled::NoTask | Cancelled::TooLate(_) => {}
+        let is_meant = parent.is_none();
+        if is_meant && *outcome == Cancelled::NoTask {
+            return Err(Fault::not_found(format!("there is no task {id}")).into());
+        }
+        if matches!(outcome, Cancelled::Unknown(_)) {
+            code = Code::Unknown;
+        } else if is_meant && matches!(outcome, Cancelled::TooLate(_)) {
+            code = Code::Refused;
         }
     }
     if out.is_json() {
@@ -69,11 +70,8 @@ fn words(outcome: &Cancelled) -> (&'static str, String) {
 
 fn document(task: &CancelledTask) -> serde_json::Value {
     let (word, _) = words(&task.outcome);
-    let (ended, why) = match &task.outcome {
-        Cancelled::TooLate(how) => (Some(how.word()), None),
-        Cancelled::Unknown(why) => (None, Some(why)),
-        Cancelled::Stopped | Cancelled::NoTask => (None, None),
-    };
+    let ended = if let Cancelled::TooLate(how) = &task.outcome { Some(how.word()) } else { None };
+    let why = if let Cancelled::Unknown(why) = &task.outcome { Some(why) } else { None };
     json!({
         "taskId": task.id, "parent": task.parent, "outcome": word, "ended": ended, "why": why,
     })

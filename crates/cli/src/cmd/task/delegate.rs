@@ -1,20 +1,20 @@
 //! `sinew task delegate`: gives a role something to do, and perhaps waits for what comes of it.
 
-use std::{
-    io::Read as _,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
-use serde_json::{Value, json};
+use serde_json::json;
 use sinew_agent::{Client, Delegated, Delegation, client::new_id};
-use sinew_bus::clock;
+use sinew_bus::{Bus, clock};
 use sinew_model::{
     Band, Role, TaskId,
-    limits::{EFFECTS_PER_TASK, LARGE_BODY_BYTES},
+    limits::EFFECTS_PER_TASK,
     task::{Change, End, Transition},
 };
 
-use super::print::describe;
+use super::{
+    print::{describe, tell_way_on},
+    words,
+};
 use crate::{
     args::Global,
     env,
@@ -22,6 +22,7 @@ use crate::{
     output::Out,
     target::Target,
     text::{self, moment},
+    view,
 };
 
 /// Give a role something to do.
@@ -32,11 +33,13 @@ use crate::{
 /// nothing.
 ///
 /// With --wait it says on stderr how the task fares, prints its result on stdout, and ends with 1
-/// if the task does not complete.
+/// if the task does not complete. Where the task asks a question, it says how to answer it, and goes
+/// on waiting.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_long_help = "Examples:
   sinew task delegate cto \"Count the words\" --input '\"one two three\"' --wait
   sinew task delegate qa \"Check the links\" --input @links.json --deadline 2h
+  sinew task delegate cto \"Build it\" --after t01983f --verifier qa
   git log | jq -Rs . | sinew task delegate marketing \"Sum this up\" --input -")]
 pub(crate) struct Args {
     /// The role that is to do it
@@ -73,6 +76,19 @@ pub(crate) struct Args {
     /// Failed attempts after which it is given up; 3 if not said
     #[arg(long, value_name = "N")]
     max_attempts: Option<u32>,
+    /// Begin only once this task has completed; may be said several times. Where one ends
+    /// otherwise, the new task is dead at once
+    #[arg(long, value_name = "TASK", value_delimiter = ',')]
+    after: Vec<String>,
+    /// Any end of the tasks of --after will do
+    #[arg(long, requires = "after")]
+    after_any: bool,
+    /// The role that must accept the result before it is final; never the worker's own
+    #[arg(long, value_name = "ROLE")]
+    verifier: Option<Role>,
+    /// The role that is asked where nobody answers or judges in time; who delegates if not said
+    #[arg(long, value_name = "ROLE")]
+    escalate_to: Option<Role>,
     /// Wait for its end, and print its result
     #[arg(long)]
     wait: bool,
@@ -94,6 +110,7 @@ pub(crate) async fn run(args: Args, global: &Global, out: Out) -> anyhow::Result
     let delegation = delegation(&args)?;
     let target = Target::find(global)?;
     let bus = target.connect().await?;
+    let delegation = delegation.after(after(&args, &target, &bus).await?);
     let plain = Client::new(bus.clone(), target.role.clone());
     let done = match acting(&args, &plain).await? {
         Some(Acting { task, attempt, key }) => {
@@ -120,7 +137,7 @@ pub(crate) async fn run(args: Args, global: &Global, out: Out) -> anyhow::Result
 fn delegation(args: &Args) -> anyhow::Result<Delegation> {
     let mut it = Delegation::new(args.to.clone(), &args.title).priority(args.priority);
     if let Some(input) = &args.input {
-        it = it.input(read(input)?);
+        it = it.input(words::json("the input", input)?);
     }
     if let Some(id) = &args.id {
         it = it.id(id.clone());
@@ -143,40 +160,25 @@ fn delegation(args: &Args) -> anyhow::Result<Delegation> {
     if let Some(attempts) = args.max_attempts {
         it = it.max_attempts(attempts);
     }
+    if args.after_any {
+        it = it.after_any();
+    }
+    if let Some(role) = &args.verifier {
+        it = it.verifier(role.clone());
+    }
+    if let Some(role) = &args.escalate_to {
+        it = it.escalate_to(role.clone());
+    }
     Ok(it)
 }
 
-/// Reads the input: JSON, a file of it, or stdin. No more than a task may have is ever read.
-///
-/// # Errors
-/// When it is no JSON, too large, or can't be read.
-pub(crate) fn read(input: &str) -> Result<Value, Fault> {
-    let most = u64::try_from(LARGE_BODY_BYTES).unwrap_or(u64::MAX).saturating_add(1);
-    let mut text = String::new();
-    let from = |error: std::io::Error, name: &str| Fault::usage(format!("{name}: {error}"));
-    let json = match input.strip_prefix('@') {
-        Some(path) => {
-            let file = std::fs::File::open(path).map_err(|error| from(error, path))?;
-            file.take(most).read_to_string(&mut text).map_err(|error| from(error, path))?;
-            text.as_str()
-        }
-        None if input == "-" => {
-            let stdin = std::io::stdin().lock().take(most);
-            { stdin }.read_to_string(&mut text).map_err(|error| from(error, "stdin"))?;
-            text.as_str()
-        }
-        None => input,
-    };
-    if json.len() > LARGE_BODY_BYTES {
-        return Err(Fault::usage(format!(
-            "the input is over the limit of {LARGE_BODY_BYTES} bytes"
-        ))
-        .hint("put it where the agent can read it, and name the place in the input"));
+/// The tasks that it comes after, of which a person may say the beginnings.
+async fn after(args: &Args, target: &Target, bus: &Bus) -> anyhow::Result<Vec<TaskId>> {
+    let mut tasks = Vec::with_capacity(args.after.len());
+    for text in &args.after {
+        tasks.push(view::resolve(target, bus, text).await?);
     }
-    serde_json::from_str(json).map_err(|error| {
-        Fault::usage(format!("the input is no JSON: {error}"))
-            .hint("a text is JSON in quotation marks: --input '\"text\"'")
-    })
+    Ok(tasks)
 }
 
 /// The task on whose behalf the command acts, if it does.
@@ -243,6 +245,9 @@ async fn wait(client: &Client, done: &Delegated, out: Out) -> anyhow::Result<Cod
                 let what = describe(&entry.change);
                 out.note(format_args!("{span:>7}  {:<9}  {what}", word.word()));
             }
+            if let Some(state) = follow.state() {
+                tell_way_on(client, &done.id, state, out).await?;
+            }
             if !matches!(entry.change, Change::Created { .. }) && !word.is_end() {
                 continue;
             }
@@ -295,17 +300,5 @@ mod tests {
         assert_eq!(number(folder.path(), "delegate").unwrap(), 1);
         assert_eq!(number(folder.path(), "event").unwrap(), 0);
         assert!(number(&folder.path().join("none"), "delegate").is_err());
-    }
-
-    #[test]
-    fn input_is_json_or_a_file_of_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.json");
-        std::fs::write(&path, "{\"a\":1}").unwrap();
-        assert_eq!(read(&format!("@{}", path.display())).unwrap(), json!({ "a": 1 }));
-        assert_eq!(read("[1]").unwrap(), json!([1]));
-        assert!(read("text").is_err());
-        assert!(read("@/no/such").is_err());
-        assert!(read(&format!("\"{}\"", "x".repeat(LARGE_BODY_BYTES))).is_err());
     }
 }

@@ -20,6 +20,7 @@ const TITLE: usize = 48;
 #[command(after_long_help = "Examples:
   sinew task list
   sinew task list --for cto --phase running --phase retrying
+  sinew task list --state blocked --state waiting
   sinew task list --open --json")]
 pub(crate) struct Args {
     /// Those of this role
@@ -32,7 +33,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ID")]
     parent: Option<TaskId>,
     /// Those that stand here; may be said several times
-    #[arg(long, value_name = "PHASE", value_parser = clap::builder::PossibleValuesParser::new(PHASES))]
+    #[arg(long, visible_alias = "state", value_name = "PHASE", value_parser = clap::builder::PossibleValuesParser::new(PHASES))]
     phase: Vec<String>,
     /// Those that have not ended
     #[arg(long, conflicts_with = "ended")]

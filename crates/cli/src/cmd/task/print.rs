@@ -1,12 +1,19 @@
 //! What an entry of a task's log says, in words for a person.
 
 use serde_json::Value;
+use sinew_agent::Client;
 use sinew_model::{
     Claim, TaskId,
-    task::{Change, DeadCause, Effect, EnqueueReason, EscalationReason, ReleaseReason},
+    task::{
+        Change, DeadCause, Effect, EnqueueReason, EscalationReason, Phase, Question, ReleaseReason,
+        State,
+    },
 };
 
-use crate::text::{self, short, span};
+use crate::{
+    output::Out,
+    text::{self, short, span},
+};
 
 /// Characters of a cause or message that fit on a line.
 const WIDE: usize = 100;
@@ -96,7 +103,7 @@ const fn released(reason: ReleaseReason) -> &'static str {
     }
 }
 
-const fn dead(cause: DeadCause) -> &'static str {
+pub(super) const fn dead(cause: DeadCause) -> &'static str {
     match cause {
         DeadCause::AttemptsExhausted => "every attempt failed",
         DeadCause::StartsExhausted => "started too often without a report",
@@ -117,6 +124,63 @@ fn size(result: &Value, claim: Option<&Claim>) -> String {
     }
 }
 
+/// Tells on stderr what a person may do for a task that came to `state`, if that is still so: the
+/// log may have gone on since.
+///
+/// # Errors
+/// When the log can't be read.
+pub(super) async fn tell_way_on(
+    client: &Client,
+    id: &TaskId,
+    state: &State,
+    out: Out,
+) -> anyhow::Result<()> {
+    if way_on(id, state).is_some()
+        && let Some(now) = client.state(id).await?
+        && let Some(way) = way_on(id, &now)
+    {
+        out.note(way);
+    }
+    Ok(())
+}
+
+/// What a person may do for a task that waits for one: the exact command, or commands.
+pub(super) fn way_on(id: &TaskId, state: &State) -> Option<String> {
+    match &state.phase {
+        Phase::Blocked { question, .. } => Some(answering(id, question)),
+        Phase::Submitted { escalated_to: Some(_), .. } => {
+            Some(format!("judge it: sinew task accept {id} | sinew task refuse {id} --reason WHY"))
+        }
+        Phase::Queued { .. }
+        | Phase::Running { .. }
+        | Phase::Released { .. }
+        | Phase::Waiting { .. }
+        | Phase::Submitted { .. }
+        | Phase::Ready { .. }
+        | Phase::Ended { .. } => None,
+    }
+}
+
+/// How a question is answered: one command for each answer that it offers.
+fn answering(id: &TaskId, question: &Question) -> String {
+    if question.choices.is_empty() {
+        return format!("answer it: sinew task answer {id} 'YOUR ANSWER'");
+    }
+    let answer = |choice: &String| {
+        let dash = if choice.starts_with('-') { "-- " } else { "" };
+        format!("sinew task answer {id} {dash}{}", quoted(choice))
+    };
+    let ways: Vec<String> = question.choices.iter().map(answer).collect();
+    format!("answer it: {}", ways.join(" | "))
+}
+
+/// A word as a shell takes it.
+fn quoted(text: &str) -> String {
+    let text = text::clean(text);
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
+    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
 /// Tasks, for a line.
 fn names(tasks: &[TaskId]) -> String {
     let names: Vec<&str> = tasks.iter().map(TaskId::as_str).collect();
@@ -126,4 +190,27 @@ fn names(tasks: &[TaskId]) -> String {
 /// How long it has been from one moment to another, for a line of a life.
 pub(super) fn after(at: sinew_model::Time, since: sinew_model::Time) -> String {
     format!("+{}", span(at.since(since)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_on_can_be_pasted_into_a_shell() {
+        let id: TaskId = "T1".parse().unwrap();
+        let mut question = Question {
+            key: "k".into(),
+            text: "Which?".into(),
+            to: "ceo".parse().unwrap(),
+            choices: vec!["red".into(), "it's $5".into(), "-x".into()],
+            escalate_at: None,
+        };
+        assert_eq!(
+            answering(&id, &question),
+            r"answer it: sinew task answer T1 red | sinew task answer T1 'it'\''s $5' | sinew task answer T1 -- -x"
+        );
+        question.choices.clear();
+        assert_eq!(answering(&id, &question), "answer it: sinew task answer T1 'YOUR ANSWER'");
+    }
 }

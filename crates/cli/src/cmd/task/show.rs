@@ -3,9 +3,12 @@
 use serde_json::json;
 use sinew_agent::body;
 use sinew_bus::{Bus, Logged};
-use sinew_model::task::{End, Phase, State};
+use sinew_model::{
+    TaskId,
+    task::{End, Phase, State},
+};
 
-use super::print::{after, describe};
+use super::print::{after, dead, describe, way_on};
 use crate::{
     args::Global,
     exit::{Code, Fault},
@@ -53,7 +56,9 @@ pub(crate) async fn run(args: &Args, global: &Global, out: Out) -> anyhow::Resul
         out.document(&json!({ "taskId": id, "state": state, "entries": entries }))?;
         return Ok(Code::Done);
     }
-    head(id.as_str(), state, out)?;
+    head(&id, state, out)?;
+    parked(&id, state, out)?;
+    out.line("")?;
     let begun = history.entries.first().map(|first| first.time);
     let wide = history.entries.iter().map(|logged| by(logged).len()).max().unwrap_or_default();
     for logged in &history.entries {
@@ -73,8 +78,9 @@ pub(crate) async fn run(args: &Args, global: &Global, out: Out) -> anyhow::Resul
         Some(End::Completed { result, .. }) => {
             out.line(format_args!("\n{}", text::result(result)))?;
         }
-        Some(End::Failed { cause: why } | End::Dead { detail: why, .. }) => {
-            out.line(format_args!("\n{}", text::clean(why)))?;
+        Some(End::Failed { cause }) => out.line(format_args!("\n{}", text::clean(cause)))?,
+        Some(End::Dead { cause, detail }) => {
+            out.line(format_args!("\n{}: {}", dead(*cause), text::clean(detail)))?;
         }
         Some(End::Cancelled { .. }) | None => {}
     }
@@ -99,7 +105,7 @@ fn by(logged: &Logged) -> String {
     by.instance.as_ref().map_or_else(|| by.role.to_string(), ToString::to_string)
 }
 
-fn head(id: &str, state: &State, out: Out) -> anyhow::Result<()> {
+fn head(id: &TaskId, state: &State, out: Out) -> anyhow::Result<()> {
     out.line(format_args!("task      {id}"))?;
     if let Some(it) = &state.assignment {
         out.line(format_args!("title     {}", text::clean(&it.title)))?;
@@ -122,7 +128,56 @@ fn head(id: &str, state: &State, out: Out) -> anyhow::Result<()> {
     if state.end().is_none() {
         out.line(format_args!("deadline  {}", state.due))?;
     }
-    out.line("")
+    Ok(())
+}
+
+/// What it waits for, what was refused, and who accepted its result.
+fn parked(id: &TaskId, state: &State, out: Out) -> anyhow::Result<()> {
+    match &state.phase {
+        Phase::Blocked { question, escalated_to, .. } => {
+            let to = escalated_to.as_ref().unwrap_or(&question.to);
+            out.line(format_args!("asks      {to}: {}", text::clean(&question.text)))?;
+            out.line(format_args!("key       {}", text::clean(&question.key)))?;
+            for choice in &question.choices {
+                out.line(format_args!("choice    {}", text::clean(choice)))?;
+            }
+            if let (Some(at), None) = (question.escalate_at, escalated_to) {
+                let other = state.assignment.as_ref().map(|it| it.escalates_to().as_str());
+                out.line(format_args!("then      {} is asked at {at}", other.unwrap_or("-")))?;
+            }
+        }
+        Phase::Waiting { on } => {
+            for task in on {
+                out.line(format_args!("waits for {task}"))?;
+            }
+        }
+        Phase::Submitted { escalated_to: Some(to), .. } => {
+            out.line(format_args!("judge     {to} is to decide"))?;
+        }
+        Phase::Submitted { .. } => {
+            if let Some(task) = state.verification() {
+                out.line(format_args!("judge     task {task}"))?;
+            }
+        }
+        Phase::Ended { end: End::Completed { verified: Some(it), .. }, .. } => {
+            let evidence = text::result(&it.evidence);
+            let evidence = if evidence.is_empty() { evidence } else { format!(": {evidence}") };
+            out.line(format_args!("accepted  by {}{evidence}", it.by))?;
+        }
+        Phase::Queued { .. }
+        | Phase::Running { .. }
+        | Phase::Released { .. }
+        | Phase::Ready { .. }
+        | Phase::Ended { .. } => {}
+    }
+    for it in &state.refusals {
+        let reason = text::clean(&it.reason);
+        out.line(format_args!("refused   attempt {} by {}: {reason}", it.attempt, it.by.role))?;
+    }
+    if let Some(way) = way_on(id, state) {
+        out.line(format_args!("way on    {way}"))?;
+    }
+    Ok(())
 }
 
 fn document(logged: &Logged) -> serde_json::Value {

@@ -70,7 +70,7 @@ async fn all_end(org: &Org, tasks: &[TaskId]) {
     let (one, two) = (org.serve("one.db", HASTE).await, org.serve("two.db", HASTE).await);
     let workers =
         [org.work("cto", play).await, org.work("late", play).await, org.work("qa", judge).await];
-    org.client().answer(&tasks[0], None, done()).await.unwrap();
+    org.client().answer(tasks.first().unwrap(), None, done()).await.unwrap();
     for id in tasks {
         wait::until(&format!("{id} to end"), LONG, async || {
             let state = org.client().state(id).await.unwrap().unwrap();

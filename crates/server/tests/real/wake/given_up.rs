@@ -5,7 +5,7 @@ use sinew_bus::{Intake, Slots};
 use sinew_model::{
     Band, TaskId, Transition,
     stream::{AGENT_TASKS, work_consumer_name},
-    task::{DeadCause, End},
+    task::{Command, DeadCause, End},
 };
 use sinew_testkit::wait;
 
@@ -57,10 +57,12 @@ async fn is_given_up(org: &Org, id: &TaskId) {
 async fn a_message_that_the_server_gives_up_ends_its_task() {
     let org = limited().await;
     let serving = org.serve("views.db", NEVER).await;
-    // Once this has happened the service listens.
+    // Once the service has told this, which nobody else tells, it listens.
     let heard = org.client().delegate(Delegation::new(role("qa"), "Heard")).await.unwrap().id;
-    org.client().cancel(&heard, "enough").await;
-    org.until_told("ceo", "task.cancelled", &heard).await;
+    let (cause, detail) = (DeadCause::Lost, "by hand".to_owned());
+    let bury = Command::Bury { cause, detail, bytes: None };
+    org.log(&heard).await.execute(&bury).await.unwrap();
+    org.until_told("ceo", "task.dead", &heard).await;
     org.purge(AGENT_TASKS).await;
     let id = exhaust(&org).await;
     is_given_up(&org, &id).await;

@@ -26,7 +26,9 @@ async fn parent(task: Context) -> Result<Value, Failure> {
     let ends = task.wait_for(children).await?;
     let result = |outcome: Outcome| match outcome.end {
         End::Completed { result, .. } => result,
-        other => json!(format!("{other:?}")),
+        other @ (End::Failed { .. } | End::Cancelled { .. } | End::Dead { .. }) => {
+            json!(format!("{other:?}"))
+        }
     };
     Ok(ends.into_iter().map(result).collect())
 }
@@ -108,7 +110,11 @@ async fn a_parent_goes_on_as_soon_as_its_last_child_has_ended() {
     let at = async |id: &TaskId, transition| {
         let history = org.bus.history(id).await.unwrap();
         let entries = history.entries.into_iter().map(|logged| logged.stored.entry);
-        entries.filter(|it| it.change.transition() == transition).map(|it| it.at).last().unwrap()
+        entries
+            .filter(|it| it.change.transition() == transition)
+            .map(|it| it.at)
+            .next_back()
+            .unwrap()
     };
     let ended = at(last, Transition::Cancelled).await;
     let took = at(&id, Transition::Resumed).await.since(ended);

@@ -1,0 +1,179 @@
+//! One run: start everything, let the faults strike while tasks are delegated, let it come to
+//! rest, read what the streams hold, and judge it.
+
+use std::{
+    path::Path,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use sinew_agent::{Bus, Config};
+use sinew_bus::clock;
+use sinew_model::stream::{AGENT_MAIL, AGENT_TASKS, ORG_EVENTS, TASK_LOG};
+use sinew_testkit::{TempDir, wait};
+use tokio::{sync::Semaphore, task::JoinSet};
+
+use crate::{
+    actor::Home,
+    checker,
+    delegator::{self, CHIEF, Delegating},
+    ledger::{self, Ledger},
+    observe::{self, Seen},
+    options::{Durability, Options, StoreKind},
+    plan,
+    recovery::Recovery,
+    report::{Report, say},
+    work::{self, ORG, ROLES},
+    world::{DELEGATORS, Struck, World, hold},
+};
+
+/// A lease of six seconds: an agent that is frozen for longer loses its tasks and goes on as a
+/// zombie, several times a run. (The default is five minutes.)
+const OVERLAY: &str = "[consumers]\nack_wait = \"6s\"\n";
+
+/// Calls that each delegator may have open at a time.
+const CALLERS: usize = 4;
+
+/// A queue with more than this is not looked at more closely.
+const LEFT_OVER_MOST: u64 = 50;
+
+/// How long a run may take to come to rest once nothing strikes any more: several leases, sweeps
+/// and elections.
+const REST: Duration = Duration::from_secs(150);
+
+/// Makes a run.
+///
+/// # Errors
+/// When it could not be made, which says nothing about Sinew; what is wrong with Sinew is in the
+/// report.
+pub(crate) async fn run(options: Options) -> anyhow::Result<Report> {
+    let began = clock::instant();
+    let temporary = TempDir::new("chaos");
+    let dir = options.keep.clone().unwrap_or_else(|| temporary.path().to_owned());
+    std::fs::create_dir_all(&dir)?;
+    let path = dir.join("ledger.jsonl");
+    let home = Home { dir, overlay: OVERLAY.to_owned() };
+    let shared = Arc::new(Delegating {
+        seed: options.seed,
+        tasks: options.tasks,
+        ledger: Ledger::create(&path)?,
+        allowance: Semaphore::new(0),
+        next: AtomicU64::new(0),
+    });
+    let starting = options.clone();
+    let world = tokio::task::spawn_blocking(move || World::start(&starting, &home)).await??;
+    let url = world.backbone.url();
+
+    let bus = work::connect(&Config::new(url, ORG.parse()?)).await;
+    until_streams(&bus).await?;
+    if options.durability == Durability::Interval || options.store == StoreKind::Strict {
+        // As servers that have run for a while: only what follows is at stake, and not the streams
+        // themselves.
+        world.backbone.settle();
+    }
+    let mut delegating = JoinSet::new();
+    for links in &world.delegators {
+        for _ in 0..CALLERS {
+            delegating.spawn(delegator::delegate(Arc::clone(&shared), links.url()));
+        }
+    }
+    let injected = options.clone();
+    let injecting = tokio::task::spawn_blocking(move || inject(world, &injected));
+    let (mut world, struck) = tokio::select! {
+        done = injecting => done??,
+        () = drip(&options, &shared.allowance) => bail!("the dripping never ends"),
+    };
+    // The rest, and one more for each caller, which ends it.
+    shared.allowance.add_permits(usize::try_from(options.tasks)? + DELEGATORS * CALLERS);
+    while let Some(done) = delegating.join_next().await {
+        done??;
+    }
+
+    say("everything is delegated; it comes to rest");
+    let rested = rest(&bus, &mut world).await?;
+    let seen = last_look(&bus).await?;
+    let exits = world.exits();
+    let ending = tokio::task::spawn_blocking(move || world.backbone.diverged());
+    let diverged = ending.await?;
+
+    let verdict = checker::check(&ledger::read(&path)?, &seen);
+    let recovery = Recovery::of(&struck, &seen);
+    let seconds = began.elapsed().as_secs_f64();
+    Ok(Report { options, verdict, struck, recovery, exits, diverged, rested, seconds })
+}
+
+/// Waits until the org has its streams.
+async fn until_streams(bus: &Bus) -> anyhow::Result<()> {
+    for stream in [AGENT_TASKS, TASK_LOG, AGENT_MAIL, ORG_EVENTS] {
+        wait::try_until("the streams of the org", REST, async || {
+            bus.stream_state(stream).await.map_err(|error| format!("{stream}: {error}"))
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+/// Lets every fault of the plan strike.
+fn inject(mut world: World, options: &Options) -> anyhow::Result<(World, Vec<Struck>)> {
+    let plan = plan::faults(options.seed, options.faults, &options.kinds);
+    let mut struck = Vec::new();
+    for (number, fault) in plan.iter().enumerate() {
+        hold(fault.after);
+        say(format_args!("fault {} of {}: {}", number + 1, plan.len(), fault.kind.word()));
+        let done = world.strike(fault);
+        struck.push(done.with_context(|| format!("fault {} ({fault:?})", number + 1))?);
+    }
+    Ok((world, struck))
+}
+
+/// Lets the tasks be delegated evenly over the time that the faults will take, so that each of
+/// them meets work. Never ends.
+async fn drip(options: &Options, allowance: &Semaphore) {
+    let span = plan::span(&plan::faults(options.seed, options.faults, &options.kinds));
+    let pause = span.div_f64(f64::from(u32::try_from(options.tasks).unwrap_or(u32::MAX).max(1)));
+    loop {
+        allowance.add_permits(1);
+        clock::pause(pause).await;
+    }
+}
+
+/// Waits until every task has ended and no queue holds anything; says whether that came about.
+async fn rest(bus: &Bus, world: &mut World) -> anyhow::Result<bool> {
+    let end = clock::instant() + REST;
+    loop {
+        world.look_after()?;
+        if is_at_rest(bus).await.unwrap_or(false) {
+            return Ok(true);
+        }
+        if clock::instant() >= end {
+            return Ok(false);
+        }
+        clock::pause(Duration::from_millis(250)).await;
+    }
+}
+
+async fn is_at_rest(bus: &Bus) -> anyhow::Result<bool> {
+    // The cheap question first: the others are to be asked once or twice.
+    if bus.stream_state(AGENT_TASKS).await?.messages > LEFT_OVER_MOST {
+        return Ok(false);
+    }
+    let left = observe::queued(bus).await?;
+    Ok(left.iter().all(|it| it.acked) && observe::log(bus).await?.open() == 0)
+}
+
+/// What the streams hold in the end. A report may follow the end of its task by a moment.
+async fn last_look(bus: &Bus) -> anyhow::Result<Seen> {
+    let [lead, _] = ROLES;
+    let delegators = [CHIEF.parse()?, lead.parse()?];
+    observe::everything(bus, &delegators).await
+}
+
+/// Where the report goes besides.
+///
+/// # Errors
+/// When it cannot be written.
+pub(crate) fn write_json(report: &Report, path: &Path) -> anyhow::Result<()> {
+    let text = serde_json::to_vec_pretty(&report.json())?;
+    std::fs::write(path, text).with_context(|| format!("writing {}", path.display()))
+}
