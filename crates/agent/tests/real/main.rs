@@ -16,3 +16,4 @@ mod life;
 mod parked;
 mod python;
 mod restart;
+mod start;
