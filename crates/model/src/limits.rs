@@ -343,6 +343,16 @@ pub const CONTROL_EVERY: Duration = Duration::from_secs(2);
 /// Times that a record of control is written anew because somebody else wrote in between.
 pub const CONTROL_ROUNDS: u32 = 16;
 
+// --- Back-pressure ---------------------------------------------------------------------------------
+
+/// Time before a delegation that found the queue full is tried again for the first time; it doubles
+/// with each further one.
+pub const ROOM_AGAIN_FIRST: Duration = Duration::from_millis(50);
+
+/// Longest time between two such tries: many delegators that wait for one queue must not keep the
+/// server busy with refusals.
+pub const ROOM_AGAIN_LONGEST: Duration = Duration::from_secs(1);
+
 // --- Presence --------------------------------------------------------------------------------------
 
 /// Instances whose signs of life one process remembers.

@@ -9,6 +9,7 @@
 mod bodies;
 mod engine;
 mod orphan;
+mod room;
 mod schedule;
 mod sweep;
 mod wire;
