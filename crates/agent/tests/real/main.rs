@@ -16,4 +16,5 @@ mod life;
 mod parked;
 mod python;
 mod restart;
+mod share;
 mod start;
