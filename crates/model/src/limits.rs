@@ -176,6 +176,10 @@ pub const SERVER_OLDEST: (u32, u32) = (2, 14);
 /// a publish.
 pub const ENSURE_PATIENCE: Duration = PUBLISH_PATIENCE;
 
+/// Time between two looks of the controllers for a stream that somebody deleted: well within the
+/// patience of a publish, so that a delegation that begins meanwhile still comes in.
+pub const STREAMS_EVERY: Duration = Duration::from_secs(5);
+
 /// Time between two askings.
 pub const ENSURE_EVERY: Duration = Duration::from_millis(250);
 

@@ -1,6 +1,6 @@
 //! Everything that runs beside the agents of one org, as one service: it keeps the view of the
 //! tasks up with their log, listens for signs of life, takes back what dead agents held, sweeps,
-//! and commits for other processes.
+//! makes streams again that were deleted, and commits for other processes.
 //! It may run twice for one org: each part decides by compare-and-set.
 
 use std::path::PathBuf;
@@ -16,6 +16,7 @@ use crate::control::{
     orphan::Orphans,
     presence::Presence,
     schedule::{Recurring, RecurringError},
+    streams::{self, Streams},
     sweep::{Pace, Sweep},
 };
 
@@ -37,6 +38,8 @@ pub struct Settings {
     pub system: Option<sinew_bus::Config>,
     /// How often large bodies that nobody claims are looked for, and how old they must be.
     pub bodies: bodies::Pace,
+    /// How often streams are looked for that somebody deleted.
+    pub streams: streams::Pace,
 }
 
 impl Settings {
@@ -49,6 +52,7 @@ impl Settings {
             pace: Pace::default(),
             system: None,
             bodies: bodies::Pace::default(),
+            streams: streams::Pace::default(),
         }
     }
 }
@@ -102,6 +106,7 @@ pub async fn serve(
     let recurring = Recurring::bind(&bus).await?;
 
     let collector = Collector::new(bus.clone(), settings.bodies);
+    let streams = Streams::new(bus.clone(), settings.topology, settings.streams);
 
     // One part that fails takes the others with it.
     let stop = shutdown.child_token();
@@ -134,6 +139,11 @@ pub async fn serve(
     let token = stop.clone();
     parts.spawn(async move {
         collector.run(token).await;
+        Ok(())
+    });
+    let token = stop.clone();
+    parts.spawn(async move {
+        streams.run(token).await;
         Ok(())
     });
     let token = stop.clone();

@@ -11,5 +11,6 @@ mod engine;
 mod orphan;
 mod room;
 mod schedule;
+mod streams;
 mod sweep;
 mod wire;
