@@ -28,7 +28,7 @@ use crate::{
     delegation::{Delegation, Delegator},
     enqueue::{self, EnqueueError, Placed},
     follow::FollowError,
-    report,
+    report, room,
 };
 
 /// Delegates and follows tasks on behalf of a role. Clones share the connection.
@@ -85,9 +85,22 @@ pub enum DelegateError {
         /// The id.
         id: TaskId,
     },
-    /// The queue is full: nothing was delegated. Try again when the role has caught up.
-    #[error("the queue is full")]
-    QueueFull(#[source] PublishError),
+    /// The queue is full: nothing was delegated. Try again when agents have caught up, or let
+    /// [`Client::delegate_when_room`] do so. What is delegated on behalf of a running attempt is in
+    /// its task's log by then, and is delegated at the latest after that task's end.
+    #[error("the queue of {role} is full{}", room::taken(*.queued, *.limit))]
+    QueueFull {
+        /// The role whose queue it is.
+        role: Role,
+        /// How many assignments lie in the queues of the org, which share one limit; `None` where
+        /// that could not be looked up.
+        queued: Option<u64>,
+        /// How many may; `None` where they are not limited by number, or it is not known.
+        limit: Option<u64>,
+        /// What the server said.
+        #[source]
+        source: Box<PublishError>,
+    },
     /// There are too many schedules: nothing was delegated. Try again when some have fired.
     #[error("there are {stored} schedules already")]
     SchedulesFull {
@@ -289,9 +302,13 @@ impl Client {
         if !assignment.after.is_empty() {
             return self.delegate_after(assignment, log).await;
         }
-        let placed = enqueue::place(&self.bus, &assignment, 1, assignment.not_before)
-            .await
-            .map_err(|error| refused(error, &id))?;
+        let placed = match enqueue::place(&self.bus, &assignment, 1, assignment.not_before).await {
+            Ok(placed) => placed,
+            Err(EnqueueError::Publish(source @ PublishError::Full { .. })) => {
+                return Err(room::full(&self.bus, assignment.role, source).await);
+            }
+            Err(error) => return Err(refused(error, &id)),
+        };
         let assignment = self.queued_before(assignment, placed).await?;
         let command = Command::Create {
             assignment: Box::new(assignment.clone()),
@@ -458,11 +475,11 @@ fn refused(error: EnqueueError, id: &TaskId) -> DelegateError {
         EnqueueError::SchedulesFull { stored, .. } => DelegateError::SchedulesFull { stored },
         EnqueueError::NoAssignment => DelegateError::IdReused { id: id.clone() },
         EnqueueError::Publish(error) => match error {
-            PublishError::Full { .. } => DelegateError::QueueFull(error),
             PublishError::Unknown { .. } => {
                 DelegateError::Unknown { id: id.clone(), source: error }
             }
-            PublishError::TaskLog { .. }
+            PublishError::Full { .. }
+            | PublishError::TaskLog { .. }
             | PublishError::Header { .. }
             | PublishError::TooLarge { .. }
             | PublishError::Conflict { .. }

@@ -37,6 +37,7 @@ mod lookout;
 pub mod program;
 pub mod reclaim;
 pub mod report;
+mod room;
 pub mod runtime;
 pub mod schedule;
 

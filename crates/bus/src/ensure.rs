@@ -33,8 +33,11 @@ use crate::{clock, connect::Bus, request::RequestError};
 const STREAM_NOT_FOUND: u32 = 10059;
 /// A stream of this name is there and is not the same.
 const STREAM_DIFFERS: u32 = 10058;
-/// The cluster has no leader for now.
-const NOT_READY: u32 = 10008;
+/// A consumer could not be made, for a reason that is only told in words: without a leader as well.
+const CONSUMER_NOT_MADE: u32 = 10012;
+/// What the server calls unavailable and only an operator mends: no room (10023, 10028, 10047), or no
+/// JetStream for this account (10039).
+const UNAVAILABLE_FOR_GOOD: [u32; 4] = [10023, 10028, 10039, 10047];
 /// No place was found for all replicas.
 const NO_PEERS: u32 = 10005;
 /// More than one replica, on a server that stands alone.
@@ -265,14 +268,44 @@ async fn call<T: serde::de::DeserializeOwned>(
     let end = clock::instant() + ENSURE_PATIENCE;
     loop {
         match bus.api(subject, body).await {
-            Err(error)
-                if (error.is_passing() || error.refusal() == Some(NOT_READY))
-                    && clock::instant() < end =>
-            {
+            Err(error) if passes(&error) && clock::instant() < end => {
                 tracing::debug!(%error, subject, "asking again");
                 clock::pause(ENSURE_EVERY).await;
             }
             answer => return answer,
         }
+    }
+}
+
+/// Whether asking again may help: nobody answered, or a cluster has no leader (10008 among others).
+fn passes(error: &RequestError) -> bool {
+    let RequestError::Refused { source, .. } = error else { return error.is_passing() };
+    let unavailable = source.code == 503 && !UNAVAILABLE_FOR_GOOD.contains(&source.err_code);
+    unavailable || source.err_code == CONSUMER_NOT_MADE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::ApiError;
+
+    #[test]
+    fn only_what_may_pass_is_asked_again() {
+        let check = |code, err_code, expect| {
+            let source = ApiError { code, err_code, description: String::new() };
+            let error = RequestError::Refused { subject: "a".to_owned(), source };
+            assert_eq!(passes(&error), expect, "{err_code}");
+        };
+        check(503, 10008, true);
+        check(503, 10004, true);
+        check(500, 10012, true);
+        check(503, 10023, false);
+        check(503, 10039, false);
+        check(400, 10005, false);
+        check(404, STREAM_NOT_FOUND, false);
+        check(400, STREAM_DIFFERS, false);
+        assert!(passes(&RequestError::NoResponders { subject: "a".to_owned() }));
+        let after = std::time::Duration::from_secs(4);
+        assert!(passes(&RequestError::Unknown { subject: "a".to_owned(), after }));
     }
 }

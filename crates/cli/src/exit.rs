@@ -190,9 +190,10 @@ fn of_delegate(error: &DelegateError) -> Verdict {
         DelegateError::IdReused { .. } => {
             (Code::Refused, Some("an id belongs to one piece of work for ever: take another"))
         }
-        DelegateError::QueueFull(_) => {
-            (Code::Refused, Some("nothing was delegated; try again when the role has caught up"))
-        }
+        DelegateError::QueueFull { .. } => (
+            Code::Refused,
+            Some("nothing was delegated; wait with --wait-for-room 5m, or start more agents"),
+        ),
         DelegateError::SchedulesFull { .. } => {
             (Code::Refused, Some("nothing was delegated; try again when some have begun"))
         }

@@ -176,6 +176,10 @@ pub const SERVER_OLDEST: (u32, u32) = (2, 14);
 /// a publish.
 pub const ENSURE_PATIENCE: Duration = PUBLISH_PATIENCE;
 
+/// Time between two looks of the controllers for a stream that somebody deleted: well within the
+/// patience of a publish, so that a delegation that begins meanwhile still comes in.
+pub const STREAMS_EVERY: Duration = Duration::from_secs(5);
+
 /// Time between two askings.
 pub const ENSURE_EVERY: Duration = Duration::from_millis(250);
 
@@ -342,6 +346,16 @@ pub const CONTROL_EVERY: Duration = Duration::from_secs(2);
 
 /// Times that a record of control is written anew because somebody else wrote in between.
 pub const CONTROL_ROUNDS: u32 = 16;
+
+// --- Back-pressure ---------------------------------------------------------------------------------
+
+/// Time before a delegation that found the queue full is tried again for the first time; it doubles
+/// with each further one.
+pub const ROOM_AGAIN_FIRST: Duration = Duration::from_millis(50);
+
+/// Longest time between two such tries: many delegators that wait for one queue must not keep the
+/// server busy with refusals.
+pub const ROOM_AGAIN_LONGEST: Duration = Duration::from_secs(1);
 
 // --- Presence --------------------------------------------------------------------------------------
 

@@ -5,7 +5,8 @@
 //! held; [`schedule`] turns the firings of recurring tasks into tasks; [`wake`] moves tasks on when
 //! what they wait for has ended; [`ends`] sees to what an end leaves to be done; [`parked`] hears
 //! which messages the server has given up; [`bodies`] deletes large bodies that no task claims any
-//! more; [`sweep`] finds tasks that nothing can move any more.
+//! more; [`streams`] makes streams again that somebody deleted; [`sweep`] finds tasks that nothing
+//! can move any more.
 
 pub mod bodies;
 pub mod ends;
@@ -13,5 +14,6 @@ pub mod orphan;
 pub mod parked;
 pub mod presence;
 pub mod schedule;
+pub mod streams;
 pub mod sweep;
 pub mod wake;

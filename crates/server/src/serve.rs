@@ -1,6 +1,7 @@
 //! Everything that runs beside the agents of one org, as one service: it keeps the view of the
 //! tasks up with their log, listens for signs of life, takes back what dead agents held, moves
-//! waiting tasks on, sees to ends, sweeps, and commits for other processes.
+//! waiting tasks on, sees to ends, sweeps, makes streams again that were deleted, and commits for
+//! other processes.
 //! It may run twice for one org: each part decides by compare-and-set.
 
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ use crate::control::{
     parked::Parked,
     presence::Presence,
     schedule::{Recurring, RecurringError},
+    streams::{self, Streams},
     sweep::{Pace, Sweep},
     wake::Wake,
 };
@@ -40,6 +42,8 @@ pub struct Settings {
     pub system: Option<sinew_bus::Config>,
     /// How often large bodies that nobody claims are looked for, and how old they must be.
     pub bodies: bodies::Pace,
+    /// How often streams are looked for that somebody deleted.
+    pub streams: streams::Pace,
 }
 
 impl Settings {
@@ -52,6 +56,7 @@ impl Settings {
             pace: Pace::default(),
             system: None,
             bodies: bodies::Pace::default(),
+            streams: streams::Pace::default(),
         }
     }
 }
@@ -108,6 +113,7 @@ pub async fn serve(
     let recurring = Recurring::bind(&bus).await?;
 
     let collector = Collector::new(bus.clone(), settings.bodies);
+    let streams = Streams::new(bus.clone(), settings.topology, settings.streams);
 
     let mut parts = Parts { running: JoinSet::new(), stop: shutdown.child_token() };
     let listening = bus.clone();
@@ -119,6 +125,7 @@ pub async fn serve(
     parts.add(|stop| recurring.run(stop));
     parts.add(|stop| orphans.run(stop));
     parts.add(|stop| collector.run(stop));
+    parts.add(|stop| streams.run(stop));
     parts.add_fallible(|stop| async move { Ok(ends.run(stop).await?) });
     parts.add_fallible(|stop| async move { Ok(projection.follow(&bus, stop).await?) });
     parts.run().await

@@ -18,6 +18,8 @@ pub(crate) struct Watch {
     /// The look that is under way. It outlives the call that began it: a busy runtime drops each
     /// call as soon as something else happens.
     looking: Option<BoxFuture<'static, Vec<Band>>>,
+    /// What a look found and nobody was told yet.
+    found: BTreeSet<Band>,
 }
 
 impl Watch {
@@ -25,28 +27,34 @@ impl Watch {
         let mut tick = tokio::time::interval(BANDS_EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let hints = bus.watch_subject(bus.subjects().tasks_bands(role).as_str()).await.ok();
-        Self { known: BTreeSet::from([Band::Normal]), hints, tick, looking: None }
+        Self {
+            known: BTreeSet::from([Band::Normal]),
+            hints,
+            tick,
+            looking: None,
+            found: BTreeSet::new(),
+        }
     }
 
     /// The next band that has tasks and had none before. May be cancelled.
     pub(crate) async fn next(&mut self, bus: &Bus, role: &Role) -> Band {
         loop {
-            let found = tokio::select! {
-                said = hinted(&mut self.hints) => said.and_then(|subject| band_of(bus, &subject)),
-                bands = seen(&mut self.looking) => {
-                    bands.into_iter().find(|band| !self.known.contains(band))
+            // The most urgent first: it is worked on before the next one is in use.
+            while let Some(band) = self.found.pop_first() {
+                if self.known.insert(band) {
+                    return band;
                 }
+            }
+            tokio::select! {
+                said = hinted(&mut self.hints) => {
+                    self.found.extend(said.and_then(|subject| band_of(bus, &subject)));
+                }
+                bands = seen(&mut self.looking) => self.found.extend(bands),
                 _ = self.tick.tick() => {
                     if self.looking.is_none() && self.known.len() < Band::ALL.len() {
                         self.looking = Some(Box::pin(look(bus.clone(), role.clone())));
                     }
-                    None
                 }
-            };
-            if let Some(band) = found
-                && self.known.insert(band)
-            {
-                return band;
             }
         }
     }

@@ -1,6 +1,8 @@
 //! What is malformed, too large or too much: nothing of it is lost without a word, and nothing of
 //! it holds up the rest.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use serde_json::json;
 use sinew_agent::{Context, DelegateError, Delegation, Failure};
@@ -127,8 +129,10 @@ async fn a_full_queue_refuses_and_takes_again_when_there_is_room() {
         ceo.delegate(what(number)).await.unwrap();
     }
     for number in 3..6 {
-        let refused = ceo.delegate(what(number)).await;
-        assert!(matches!(refused, Err(DelegateError::QueueFull(_))), "{refused:?}");
+        let refused = ceo.delegate(what(number)).await.unwrap_err();
+        let told =
+            "the queue of cto is full: 3 of at most 3 assignments lie in the queues of the org";
+        assert_eq!(refused.to_string(), told);
         assert!(ceo.state(&format!("F{number}").parse().unwrap()).await.unwrap().is_none());
     }
     assert_eq!(backbone.queued().await, 3);
@@ -138,6 +142,50 @@ async fn a_full_queue_refuses_and_takes_again_when_there_is_room() {
     assert!(!later.existed);
     ceo.outcome(&later.id).await.unwrap();
     assert_eq!(runtime.stop().await.ended, 4);
+}
+
+#[tokio::test]
+async fn a_delegation_waits_for_room_and_comes_in_once() {
+    let overlay = "[streams.AGENT_TASKS]\nmax_msgs = 1";
+    let backbone = Backbone::with(NatsServer::start(), overlay).await;
+    let ceo = backbone.client("ceo");
+    let first = ceo.delegate(Delegation::new(role("cto"), "First")).await.unwrap().id;
+    let second = || Delegation::new(role("cto"), "Second");
+    let refused = ceo.delegate_when_room(second(), Duration::from_millis(200)).await;
+    assert!(
+        matches!(&refused, Err(DelegateError::QueueFull { queued: Some(1), limit: Some(1), .. })),
+        "{refused:?}"
+    );
+    let waits = ceo.delegate_when_room(second(), PATIENCE);
+    let (second, runtime) = tokio::join!(waits, backbone.run(backbone.settings("cto"), echo));
+    let second = second.unwrap();
+    assert!(!second.existed);
+    ceo.outcome(&first).await.unwrap();
+    ceo.outcome(&second.id).await.unwrap();
+    assert_eq!(runtime.stop().await.started, 2, "what was refused left nothing behind");
+    assert_eq!(backbone.words(&second.id).await, ["created", "started", "completed"]);
+}
+
+#[tokio::test]
+async fn an_attempt_that_waits_for_room_makes_one_child() {
+    let overlay = "[streams.AGENT_TASKS]\nmax_msgs = 1";
+    let backbone = Backbone::with(NatsServer::start(), overlay).await;
+    let ceo = backbone.client("ceo");
+    // Its own message fills the queue, so the child is refused while it runs.
+    let parents = backbone
+        .run(backbone.settings("cto"), |task: Context| async move {
+            let child = Delegation::new(role("coder"), "Child");
+            match task.client().delegate_when_room(child, Duration::from_millis(200)).await {
+                Err(DelegateError::QueueFull { .. }) => Ok("refused".into()),
+                other => Err(Failure::fatal(format!("{other:?}"))),
+            }
+        })
+        .await;
+    let id = ceo.delegate(Delegation::new(role("cto"), "Parent")).await.unwrap().id;
+    assert_eq!(ceo.outcome(&id).await.unwrap().end, End::completed("refused".into()));
+    let effects = ceo.state(&id).await.unwrap().unwrap().effects;
+    assert_eq!(effects.len(), 1, "each try is of the same call: {effects:?}");
+    parents.stop().await;
 }
 
 #[tokio::test]

@@ -268,6 +268,11 @@ impl Gate {
 }
 
 impl Running {
+    /// Whether it has ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.task.is_finished()
+    }
+
     /// Ends by itself.
     pub(crate) async fn ended(self) -> Tally {
         self.task.await.unwrap().unwrap()

@@ -16,3 +16,5 @@ mod life;
 mod parked;
 mod python;
 mod restart;
+mod share;
+mod start;

@@ -22,7 +22,8 @@ async fn delegate(client: &Client, title: &str) -> TaskId {
 /// What a controller does for a task.
 async fn look_after(backbone: &Backbone, id: &TaskId) {
     let by = Actor { role: role("sinew"), instance: None };
-    advance(&backbone.bus, &by, &mut backbone.log(id).await).await.unwrap();
+    let mut log = backbone.log(id).await;
+    Box::pin(advance(&backbone.bus, &by, &mut log)).await.unwrap();
 }
 
 async fn paint(task: Context) -> Result<Value, Failure> {

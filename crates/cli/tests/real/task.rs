@@ -53,7 +53,17 @@ fn a_queue_that_is_full_refuses() {
     backbone.place.get(&["topology", "apply", "--file", &file]);
     backbone.place.get(&["topology", "plan", "--file", &file]);
     backbone.place.get(&["task", "delegate", "cto", "One"]);
-    backbone.place.run(&["task", "delegate", "cto", "Two"]).says(4, "the queue is full");
+    let two = ["task", "delegate", "cto", "Two", "--id", "T2"];
+    let refused = backbone.place.run(&two);
+    refused.says(4, "the queue of cto is full: 1 of at most 1 assignments lie in the queues");
+    refused.says(4, "hint: nothing was delegated; wait with --wait-for-room");
+    backbone.place.run(&["task", "show", "T2"]).says(3, "there is no task T2");
+    let waits = [&two[..], &["--wait-for-room"]].concat();
+    backbone.place.run(&[&waits[..], &["100ms"]].concat()).says(4, "the queue of cto is full");
+    let mut waits = backbone.place.start("two", &[&waits[..], &["30s", "--wait"]].concat());
+    let _agent = backbone.agent("cto", "echo done", &[]);
+    assert!(waits.end().success(), "{}", waits.err());
+    assert_eq!(waits.out(), "done\n");
 }
 
 #[test]

@@ -9,7 +9,9 @@
 mod bodies;
 mod engine;
 mod orphan;
+mod room;
 mod schedule;
+mod streams;
 mod sweep;
 mod wake;
 mod wire;

@@ -1,9 +1,12 @@
 //! `sinew task delegate`: gives a role something to do, and perhaps waits for what comes of it.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde_json::json;
-use sinew_agent::{Client, Delegated, Delegation, client::new_id};
+use sinew_agent::{Client, DelegateError, Delegated, Delegation, client::new_id};
 use sinew_bus::{Bus, clock};
 use sinew_model::{
     Band, Role, TaskId,
@@ -21,7 +24,7 @@ use crate::{
     exit::{Code, Fault},
     output::Out,
     target::Target,
-    text::{self, moment},
+    text::{self, given_span, moment},
     view,
 };
 
@@ -89,6 +92,9 @@ pub(crate) struct Args {
     /// The role that is asked where nobody answers or judges in time; who delegates if not said
     #[arg(long, value_name = "ROLE")]
     escalate_to: Option<Role>,
+    /// Where the queue is full, try again for so long, as 5m, before it is refused
+    #[arg(long, value_name = "SPAN", value_parser = given_span)]
+    wait_for_room: Option<Duration>,
     /// Wait for its end, and print its result
     #[arg(long)]
     wait: bool,
@@ -115,12 +121,12 @@ pub(crate) async fn run(args: Args, global: &Global, out: Out) -> anyhow::Result
     let done = match acting(&args, &plain).await? {
         Some(Acting { task, attempt, key }) => {
             let client = Client::acting(bus, target.role.clone(), task, attempt).await?;
-            client.delegate(delegation.key(key)).await?
+            carry_out(&client, delegation.key(key), args.wait_for_room).await?
         }
         None => {
             // The id is known beforehand, so that an answer that got lost can be asked for again.
             let id = args.id.clone().unwrap_or_else(new_id);
-            plain.delegate(delegation.id(id)).await?
+            carry_out(&plain, delegation.id(id), args.wait_for_room).await?
         }
     };
     if args.wait {
@@ -132,6 +138,17 @@ pub(crate) async fn run(args: Args, global: &Global, out: Out) -> anyhow::Result
         out.note("it had been delegated before; nothing was changed");
     }
     Ok(Code::Done)
+}
+
+async fn carry_out(
+    client: &Client,
+    what: Delegation,
+    patience: Option<Duration>,
+) -> Result<Delegated, DelegateError> {
+    match patience {
+        Some(patience) => Box::pin(client.delegate_when_room(what, patience)).await,
+        None => client.delegate(what).await,
+    }
 }
 
 fn delegation(args: &Args) -> anyhow::Result<Delegation> {
