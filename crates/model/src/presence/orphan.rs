@@ -129,9 +129,12 @@ impl Watch {
     }
 
     fn give_up(&mut self, key: (InstanceId, String)) -> Option<Gone> {
-        let Known { role, holds, ended, .. } = self.known.remove(&key)?;
+        let Known { role, holds, ended, heard, .. } = self.known.remove(&key)?;
         let (instance, incarnation) = key;
-        let sign = if ended.is_some() { Sign::Disconnected } else { Sign::Silent };
+        // Who had been silent for long enough before its connection ended is gone by its silence.
+        let silent = heard.plus(HEARTBEAT_SILENCE);
+        let is_cut = ended.is_some_and(|ended| ended <= silent);
+        let sign = if is_cut { Sign::Disconnected } else { Sign::Silent };
         Some(Gone { role, instance, incarnation, holds, sign })
     }
 

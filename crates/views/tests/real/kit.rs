@@ -182,106 +182,100 @@ impl World {
     }
 
     fn command(&self, task: &TaskId, state: &Task, what: u8) -> Command {
-        let known = state.state.as_ref();
-        let attempt = known.map_or(1, |state| state.attempts);
-        let epoch = known.map_or(1, |state| state.epoch);
-        let queue_seq = known.and_then(sinew_model::task::State::queue_seq).unwrap_or(self.seq);
-        let retry = what.is_multiple_of(2).then_some(Duration::ZERO);
-        match (known.map(|state| &state.phase), what % 10) {
-            (None, 9) => Command::Bury {
-                cause: DeadCause::Undecodable,
-                detail: "no JSON".to_owned(),
-                bytes: None,
-            },
-            (None, _) => {
-                let mut assignment =
-                    self.assignment(task, if what.is_multiple_of(3) { "qa" } else { "cto" });
-                if what.is_multiple_of(7) && what > 0 {
-                    assignment.verifier = Some(role("judge"));
-                }
-                if what.is_multiple_of(11) && what > 0 {
-                    assignment.after = vec![id(what % 5)];
-                    assignment.after_any = what.is_multiple_of(2);
-                    return Command::Create { assignment, queue_seq: None };
-                }
-                Command::Create { assignment, queue_seq: Some(self.seq) }
-            }
-            (Some(Phase::Ended { .. }), _) => Command::Revive,
+        let Some(known) = state.state.as_ref() else { return self.first(task, what) };
+        let epoch = known.epoch;
+        match (&known.phase, what % 10) {
+            (Phase::Ended { .. }, _) => Command::Revive,
             (_, 0) => Command::Cancel { reason: "no more".to_owned() },
             (_, 1) => {
                 Command::Bury { cause: DeadCause::Lost, detail: "gone".to_owned(), bytes: None }
             }
-            (Some(Phase::Running { .. }), 2) => {
-                Command::Complete { attempt, result: json!({ "text": "x".repeat(what.into()) }) }
+            (Phase::Running { start, .. }, _) => self.of_attempt(task, start.attempt, what),
+            (Phase::Submitted { .. }, 2..=4) => {
+                Command::Accept { by: role("qa"), evidence: json!(what) }
             }
-            (Some(Phase::Running { .. }), 3 | 4) => {
-                Command::Fail { attempt, cause: format!("cause {what}"), retry }
+            (Phase::Submitted { .. }, 5 | 6) => {
+                Command::Refuse { by: role("qa"), reason: "no".to_owned() }
             }
-            (Some(Phase::Running { .. }), 5) => {
-                Command::Release { attempt, reason: ReleaseReason::Drained, retry }
+            (Phase::Submitted { .. }, _) => {
+                Command::Escalate { reason: EscalationReason::Unverified }
             }
-            (Some(Phase::Running { .. }), 8) if what >= 128 => {
-                let on = vec![id(what % 5), id(what % 7)];
-                Command::Wait { attempt, on }
+            (Phase::Blocked { .. }, 2..=6) => Command::Answer { key: None, answer: json!("this") },
+            (Phase::Blocked { .. }, _) => {
+                Command::Escalate { reason: EscalationReason::Unanswered }
             }
-            (Some(Phase::Running { .. }), 7) if what >= 128 => {
-                let to = role("ceo");
+            (Phase::Waiting { .. }, _) => Command::Resume { cycle: Vec::new() },
+            (Phase::Ready { reason }, _) => Command::Enqueue {
+                epoch: epoch + 1,
+                queue_seq: Some(self.seq),
+                not_before: None,
+                reason: *reason,
+            },
+            (Phase::Queued { .. } | Phase::Released { .. }, 7) => Command::Enqueue {
+                epoch: epoch + 1,
+                queue_seq: None,
+                not_before: Some(self.now()),
+                reason: EnqueueReason::Retry,
+            },
+            (Phase::Queued { .. } | Phase::Released { .. }, _) => Command::Start {
+                epoch,
+                queue_seq: known.queue_seq().unwrap_or(self.seq),
+                instance: format!("cto-{}", what % 3).parse().unwrap(),
+                incarnation: format!("process {}", self.seq),
+                ack: None,
+                over: None,
+            },
+        }
+    }
+
+    /// The beginning of a task, or of what is none.
+    fn first(&self, task: &TaskId, what: u8) -> Command {
+        if what % 10 == 9 {
+            let detail = "no JSON".to_owned();
+            return Command::Bury { cause: DeadCause::Undecodable, detail, bytes: None };
+        }
+        let mut assignment =
+            self.assignment(task, if what.is_multiple_of(3) { "qa" } else { "cto" });
+        if what.is_multiple_of(7) && what > 0 {
+            assignment.verifier = Some(role("judge"));
+        }
+        if what.is_multiple_of(11) && what > 0 {
+            assignment.after = vec![id(what % 5)];
+            assignment.after_any = what.is_multiple_of(2);
+            return Command::Create { assignment, queue_seq: None };
+        }
+        Command::Create { assignment, queue_seq: Some(self.seq) }
+    }
+
+    /// What a running attempt does.
+    fn of_attempt(&self, task: &TaskId, attempt: u32, what: u8) -> Command {
+        let retry = what.is_multiple_of(2).then_some(Duration::ZERO);
+        match what % 10 {
+            2 => Command::Complete { attempt, result: json!({ "text": "x".repeat(what.into()) }) },
+            3 | 4 => Command::Fail { attempt, cause: format!("cause {what}"), retry },
+            5 => Command::Release { attempt, reason: ReleaseReason::Drained, retry },
+            8 if what >= 128 => Command::Wait { attempt, on: vec![id(what % 5), id(what % 7)] },
+            7 if what >= 128 => {
                 let question = Question {
                     key: what.to_string(),
                     text: "which?".to_owned(),
-                    to,
+                    to: role("ceo"),
                     choices: Vec::new(),
                     escalate_at: None,
                 };
                 Command::Block { attempt, question: Box::new(question) }
             }
-            (Some(Phase::Running { .. }), 6) => {
+            6 => {
                 let key = what.to_string();
                 let mut child = self.assignment(&TaskId::of_effect(task, &key), "qa");
                 child.parent = Some(task.clone());
                 let effect = Box::new(Effect::Delegate { assignment: *child });
                 Command::Effect { attempt, key, effect }
             }
-            (Some(Phase::Running { .. }), _) => Command::Progress {
+            _ => Command::Progress {
                 attempt,
                 message: format!("step {what}"),
                 percent: what.is_multiple_of(2).then_some(what % 101),
-            },
-            (Some(Phase::Submitted { .. }), 2..=4) => {
-                Command::Accept { by: role("qa"), evidence: json!(what) }
-            }
-            (Some(Phase::Submitted { .. }), 5 | 6) => {
-                Command::Refuse { by: role("qa"), reason: "no".to_owned() }
-            }
-            (Some(Phase::Submitted { .. }), _) => {
-                Command::Escalate { reason: EscalationReason::Unverified }
-            }
-            (Some(Phase::Blocked { .. }), 2..=6) => {
-                Command::Answer { key: None, answer: json!("this") }
-            }
-            (Some(Phase::Blocked { .. }), _) => {
-                Command::Escalate { reason: EscalationReason::Unanswered }
-            }
-            (Some(Phase::Waiting { .. }), _) => Command::Resume { cycle: Vec::new() },
-            (Some(Phase::Ready { reason }), _) => Command::Enqueue {
-                epoch: epoch + 1,
-                queue_seq: Some(self.seq),
-                not_before: None,
-                reason: *reason,
-            },
-            (Some(_), 7) => Command::Enqueue {
-                epoch: epoch + 1,
-                queue_seq: None,
-                not_before: Some(self.now()),
-                reason: EnqueueReason::Retry,
-            },
-            (Some(_), _) => Command::Start {
-                epoch,
-                queue_seq,
-                instance: format!("cto-{}", what % 3).parse().unwrap(),
-                incarnation: format!("process {}", self.seq),
-                ack: None,
-                over: None,
             },
         }
     }
