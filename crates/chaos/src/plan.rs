@@ -190,6 +190,19 @@ impl Kind {
         matches!(self, Self::KillAgent | Self::LoseAgent)
     }
 
+    /// Whether it strikes a server.
+    pub(crate) const fn strikes_a_server(self) -> bool {
+        matches!(
+            self,
+            Self::KillServer
+                | Self::KillLeader
+                | Self::PauseServer
+                | Self::WipeNode
+                | Self::PowerCut
+                | Self::FullDisk
+        )
+    }
+
     /// Whether it can strike where there are so many nodes, and stores that lose what is not
     /// durable.
     pub(crate) const fn fits(self, nodes: usize, lossy: bool) -> bool {

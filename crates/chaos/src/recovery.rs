@@ -52,6 +52,9 @@ pub(crate) struct Recovery {
     pub(crate) next_end: BTreeMap<Kind, Times>,
     /// The same for all faults.
     pub(crate) next_end_of_all: Times,
+    /// From the moment at which all servers said that they were well after a fault that struck one
+    /// of them until each held what the leaders held.
+    pub(crate) caught_up: Times,
     /// Faults after which the next one struck before any task ended: their times are those of two
     /// faults, and are left out.
     pub(crate) overtaken: usize,
@@ -73,6 +76,9 @@ impl Recovery {
             } else if let Some(next) = next {
                 recovery.next_end.entry(fault.kind).or_default().push(fault.at, *next);
                 recovery.next_end_of_all.push(fault.at, *next);
+            }
+            if fault.kind.strikes_a_server() {
+                recovery.caught_up.push(fault.well, fault.until);
             }
             if fault.kind.kills_an_agent() {
                 for task in seen.tasks.values() {
@@ -127,7 +133,9 @@ mod tests {
             kind: Kind::KillAgent,
             victim: victim.to_owned(),
             at: at(from),
+            well: at(from),
             until: at(from),
+            apart: None,
         };
         let again = |faults: &[Struck]| {
             let of_kind = Recovery::of(faults, &seen).task_again.remove(&Kind::KillAgent);

@@ -94,13 +94,13 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<Report> {
     let rested = rest(&bus, &mut world).await?;
     let seen = last_look(&bus).await?;
     let exits = world.exits();
-    let ending = tokio::task::spawn_blocking(move || world.backbone.diverged());
-    let diverged = ending.await?;
+    let ending = tokio::task::spawn_blocking(move || world.backbone.wait_alike());
+    let apart = ending.await?.err();
 
     let verdict = checker::check(&ledger::read(&path)?, &seen);
     let recovery = Recovery::of(&struck, &seen);
     let seconds = began.elapsed().as_secs_f64();
-    Ok(Report { options, verdict, struck, recovery, exits, diverged, rested, seconds })
+    Ok(Report { options, verdict, struck, recovery, exits, apart, rested, seconds })
 }
 
 /// Waits until the org has its streams.
@@ -122,7 +122,14 @@ fn inject(mut world: World, options: &Options) -> anyhow::Result<(World, Vec<Str
         hold(fault.after);
         say(format_args!("fault {} of {}: {}", number + 1, plan.len(), fault.kind.word()));
         let done = world.strike(fault);
-        struck.push(done.with_context(|| format!("fault {} ({fault:?})", number + 1))?);
+        let done = done.with_context(|| format!("fault {} ({fault:?})", number + 1))?;
+        let apart = done.apart.is_some();
+        struck.push(done);
+        if apart {
+            // Another one would impair a majority.
+            say("the servers do not come to hold the same: no more faults");
+            break;
+        }
     }
     Ok((world, struck))
 }
