@@ -65,7 +65,7 @@ pub(crate) struct Recovery {
 impl Recovery {
     /// Reads the times out of the logs.
     pub(crate) fn of(struck: &[Struck], seen: &Seen) -> Self {
-        let mut ends: Vec<Time> = seen.tasks.values().filter_map(end).collect();
+        let mut ends: Vec<Time> = seen.tasks.values().filter_map(TaskSeen::ended).collect();
         ends.sort_unstable();
         let mut recovery = Self::default();
         let followers = struck.iter().skip(1).map(|next| Some(next.at)).chain([None]);
@@ -90,10 +90,6 @@ impl Recovery {
         }
         recovery
     }
-}
-
-fn end(task: &TaskSeen) -> Option<Time> {
-    task.moments.iter().find(|(_, moment)| *moment == Moment::Ended).map(|(at, _)| *at)
 }
 
 /// When a task that ran in the victim was begun again.

@@ -102,6 +102,7 @@ impl Display for Report {
             "tasks      {} ({} of them children) in {} attempts, ended {:?}",
             counts.tasks, counts.children, counts.attempts, counts.ends
         )?;
+        writeln!(f, "ways       {:?}, {} verdicts", counts.ways, counts.verdicts)?;
         writeln!(
             f,
             "effects    {} events, {} reports; {} stored again under a known id",

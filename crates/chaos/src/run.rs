@@ -78,6 +78,10 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<Report> {
             delegating.spawn(delegator::delegate(Arc::clone(&shared), links.url()));
         }
     }
+    let links = world.delegators.first().context("somebody answers")?;
+    let answering = work::connect(&Config::new(links.url(), ORG.parse()?)).await;
+    let mut answers = JoinSet::new();
+    answers.spawn(delegator::answer(answering));
     let injected = options.clone();
     let injecting = tokio::task::spawn_blocking(move || inject(world, &injected));
     let (mut world, struck) = tokio::select! {
@@ -92,6 +96,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<Report> {
 
     say("everything is delegated; it comes to rest");
     let rested = rest(&bus, &mut world).await?;
+    drop(answers);
     let seen = last_look(&bus).await?;
     let exits = world.exits();
     let ending = tokio::task::spawn_blocking(move || world.backbone.wait_alike());
