@@ -42,6 +42,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub(crate) struct Delegating {
     pub(crate) seed: u64,
     pub(crate) tasks: u64,
+    /// Whether tasks do nothing besides their work.
+    pub(crate) straight: bool,
     pub(crate) ledger: Ledger,
     /// Tasks that may be delegated by now.
     pub(crate) allowance: Semaphore,
@@ -63,7 +65,9 @@ pub(crate) async fn delegate(shared: Arc<Delegating>, url: String) -> anyhow::Re
             return Ok(());
         }
         let id = root_id(shared.seed, number)?;
-        let work = Work::of_root(shared.seed, number);
+        let planned = Work::of_root(shared.seed, number);
+        let twist = if shared.straight { Twist::Straight } else { planned.twist };
+        let work = Work { twist, ..planned };
         let mut tries = 0;
         loop {
             tries += 1;

@@ -57,6 +57,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<Report> {
     let shared = Arc::new(Delegating {
         seed: options.seed,
         tasks: options.tasks,
+        straight: options.straight,
         ledger: Ledger::create(&path)?,
         allowance: Semaphore::new(0),
         next: AtomicU64::new(0),

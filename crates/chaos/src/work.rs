@@ -95,7 +95,7 @@ async fn run(orders: Orders, stop: CancellationToken) -> anyhow::Result<()> {
         }
         Part::Controllers { views } => {
             let mut settings = sinew_server::Settings::new(topology, views);
-            settings.pace = Pace { every: Duration::from_secs(3), grace: Duration::from_secs(6) };
+            settings.pace = Pace { every: Duration::from_secs(1), grace: Duration::from_secs(3) };
             sinew_server::serve(bus, settings, stop).await.context("the controllers")?;
         }
     }
