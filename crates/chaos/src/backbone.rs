@@ -1,18 +1,27 @@
 //! The servers of a run: one, or a cluster.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use serde_json::Value;
-use sinew_model::stream::{AGENT_PRESENCE, TASK_LOG};
-use sinew_testkit::{NatsCluster, NatsServer, PowerStore, power::Entries};
+use sinew_model::stream::TASK_LOG;
+use sinew_testkit::{NatsCluster, NatsServer, PowerStore, power::Entries, wait};
 
-use crate::options::{Durability, Options, StoreKind};
+use crate::{
+    alike::{Alike, PAGE},
+    options::{Durability, Options, StoreKind},
+};
+
+/// How long a server may take to catch up with the others: one that was wiped copies every stream,
+/// which takes some seconds here, and a machine may be several times slower.
+const CAUGHT_UP: Duration = Duration::from_secs(120);
 
 /// What the run stands on.
 #[derive(Debug)]
 pub(crate) struct Backbone {
     servers: Servers,
+    /// What the servers are called among each other, in their order.
+    names: Vec<String>,
     /// What the servers store on, in their order; empty where that is the disk. Behind the servers,
     /// which must be gone before it is.
     stores: Vec<PowerStore>,
@@ -47,7 +56,9 @@ impl Backbone {
             let cluster = NatsCluster::builder().size(options.nodes).sync_always(always);
             Servers::Many(cluster.store_dirs(dirs).start())
         };
-        Ok(Self { servers, stores })
+        let mut backbone = Self { servers, names: Vec::new(), stores };
+        backbone.names = backbone.nodes().iter().map(name).collect::<anyhow::Result<_>>()?;
+        Ok(backbone)
     }
 
     /// All servers.
@@ -91,26 +102,27 @@ impl Backbone {
         self.nodes().get(at).context("there is no such server")
     }
 
-    /// Waits until every server serves and has caught up.
+    /// Waits until every server says that it is well, which is not yet that it has caught up.
     pub(crate) fn wait_ready(&self) {
         if let Servers::Many(cluster) = &self.servers {
             cluster.wait_ready();
         }
     }
 
-    /// Streams of which the servers do not hold the same, with what each holds. They say it
-    /// themselves, so this is asked when all is at rest.
-    pub(crate) fn diverged(&self) -> Vec<String> {
-        let held: Vec<BTreeMap<String, String>> = self.nodes().iter().map(held).collect();
-        let names: BTreeSet<&String> = held.iter().flat_map(BTreeMap::keys).collect();
-        let mut diverged = Vec::new();
-        for name in names {
-            let all: Vec<Option<&String>> = held.iter().map(|node| node.get(name)).collect();
-            if all.iter().any(|one| Some(one) != all.first()) {
-                diverged.push(format!("{name}: {all:?}"));
-            }
-        }
-        diverged
+    /// Waits until every server of a cluster holds of every stream what its leader holds.
+    ///
+    /// # Errors
+    /// The streams of which they do not, with what each holds.
+    pub(crate) fn wait_alike(&self) -> Result<(), String> {
+        let Servers::Many(cluster) = &self.servers else { return Ok(()) };
+        let mut alike = Alike::default();
+        let look = || {
+            let pages = cluster.nodes().iter().zip(&self.names);
+            let pages = pages.map(|(node, name)| Ok((name.clone(), node.monitor(PAGE)?)));
+            alike.look(&pages.collect::<Result<_, String>>()?)
+        };
+        wait::try_until_blocking("the servers to hold the same", CAUGHT_UP, look)
+            .map_err(|apart| apart.to_string())
     }
 
     /// Takes everything that a dead server had stored.
@@ -146,17 +158,9 @@ fn stores(count: usize, entries: Entries) -> anyhow::Result<Vec<PowerStore>> {
     Ok((0..count).map(|_| PowerStore::start(entries)).collect::<Result<_, _>>()?)
 }
 
-/// What a server says that it holds of each stream.
-fn held(node: &NatsServer) -> BTreeMap<String, String> {
-    let page = node.monitor("/jsz?accounts=true&streams=true").unwrap_or_default();
-    let accounts = page.get("account_details").and_then(Value::as_array).into_iter().flatten();
-    let streams = accounts.filter_map(|one| one.get("stream_detail")?.as_array()).flatten();
-    let told = |stream: &Value| {
-        let number = |name: &str| stream.get("state")?.get(name)?.as_u64();
-        let (messages, last) = (number("messages")?, number("last_seq")?);
-        let name = stream.get("name")?.as_str()?.to_owned();
-        Some((name, format!("{messages} messages up to {last}")))
-    };
-    // What lives in memory comes and goes.
-    streams.filter_map(told).filter(|(name, _)| name != AGENT_PRESENCE).collect()
+/// What a server is called among the others.
+fn name(node: &NatsServer) -> anyhow::Result<String> {
+    let page = node.monitor("/varz").map_err(anyhow::Error::msg)?;
+    let name = page.get("server_name").and_then(Value::as_str);
+    Ok(name.context("the server does not say what it is called")?.to_owned())
 }

@@ -9,13 +9,14 @@ use serde_json::Value;
 use sinew_model::{
     TaskId,
     mail::Mail,
-    task::{End, State},
+    task::{DeadCause, End, State},
 };
 
 use crate::{
-    ledger::{Answer, Asked},
+    ledger::{Answer, Asked, CallOff},
     observe::{Seen, TaskSeen},
-    plan::{Goal, Work},
+    plan::{Goal, Twist, Work},
+    work::{ROLES, answer_for},
 };
 
 /// Something that must not be.
@@ -32,6 +33,8 @@ pub(crate) enum Wrong {
     Void(TaskId),
     /// It ended otherwise than its work says.
     OtherEnd(TaskId, String),
+    /// It began or ended before what it was to wait for had ended.
+    TooEarly(TaskId),
     /// Its log is of other work than was delegated under its id.
     OtherWork(TaskId),
     /// It was refused, and is there.
@@ -68,6 +71,10 @@ pub(crate) struct Counts {
     pub(crate) tasks: usize,
     /// Children in the log.
     pub(crate) children: usize,
+    /// Verdicts that were asked for, each a task of its own.
+    pub(crate) verdicts: usize,
+    /// Root tasks by what they did besides their work.
+    pub(crate) ways: BTreeMap<&'static str, usize>,
     /// Attempts that were begun.
     pub(crate) attempts: u64,
     /// Tasks by how they ended.
@@ -94,16 +101,23 @@ pub(crate) struct Verdict {
 
 /// A task that must exist, or may.
 struct Expected {
-    work: Work,
+    /// What it was to do; `None` for a verdict on another task.
+    work: Option<Work>,
     must: bool,
+    /// Whether it was called off, by itself or with its parent.
+    call_off: Option<CallOff>,
 }
+
+/// What must be there, or may be, and of which task it is; by id.
+#[derive(Default)]
+struct Effects(BTreeMap<String, (bool, TaskId)>);
 
 /// Judges a run.
 pub(crate) fn check(ledger: &BTreeMap<TaskId, Asked>, seen: &Seen) -> Verdict {
     let mut verdict = Verdict::default();
     let expected = expected(ledger, seen, &mut verdict);
-    let mut events = BTreeSet::new();
-    let mut reports = BTreeSet::new();
+    let mut events = Effects::default();
+    let mut reports = Effects::default();
     for (id, expected) in &expected {
         let Some(task) = seen.tasks.get(id) else {
             if expected.must {
@@ -111,14 +125,17 @@ pub(crate) fn check(ledger: &BTreeMap<TaskId, Asked>, seen: &Seen) -> Verdict {
             }
             continue;
         };
-        task_is_right(id, expected.work, task, &mut verdict);
-        let Some(state) = task.task.state.as_ref().filter(|state| state.end().is_some()) else {
+        task_is_right((id, task), expected, seen, &mut verdict);
+        let Some((state, end)) =
+            task.task.state.as_ref().and_then(|state| Some((state, state.end()?)))
+        else {
             continue;
         };
-        for number in 0..expected.work.events {
-            events.insert(event_id(id, number));
+        for number in 0..expected.work.map_or(0, |work| work.events) {
+            events.0.insert(event_id(id, number), (is_own(end), id.clone()));
         }
-        reports.insert((Mail::report_id(id, &format!("end:{}", state.epoch)), id.clone()));
+        let report = Mail::report_id(id, &format!("end:{}", state.epoch));
+        reports.0.insert(report, (true, id.clone()));
     }
     for id in seen.tasks.keys().filter(|id| !expected.contains_key(*id)) {
         let refused = ledger.get(id).is_some_and(|asked| asked.answer == Answer::Refused);
@@ -172,36 +189,64 @@ fn expected(
             Answer::Accepted => counts.accepted += 1,
         }
         let must = asked.answer == Answer::Accepted;
-        all.insert(id.clone(), Expected { work: asked.work, must });
+        let work = Some(asked.work);
+        all.insert(id.clone(), Expected { work, must, call_off: asked.call_off });
+        *counts.ways.entry(asked.work.twist.word()).or_default() += usize::from(there);
+        // Whoever is called off may have its children called off, too.
+        let call_off = asked.call_off.map(|_| CallOff::Unknown);
         // An attempt that ended has made all of its effects; one that did not may have made some.
-        let ended = seen.tasks.get(id).is_some_and(|task| task.task.has_ended());
+        let state = seen.tasks.get(id).and_then(|task| task.task.state.as_ref());
+        let ended = state.and_then(State::end).is_some_and(is_own);
         for number in 0..asked.work.children {
             let child = TaskId::of_effect(id, &child_key(number));
             if ended && !seen.tasks.contains_key(&child) {
                 verdict.wrong.insert(Wrong::ChildMissing(child.clone()));
             }
             counts.children += usize::from(seen.tasks.contains_key(&child));
-            all.insert(child, Expected { work: Work::of_child(&asked.work, number), must: false });
+            let work = Some(Work::of_child(&asked.work, number));
+            all.insert(child, Expected { work, must: false, call_off });
+        }
+        let submitted = if asked.work.twist.needs_verdict() { attempts(state) } else { 0 };
+        for attempt in 1..=submitted {
+            let judging = TaskId::of_effect(id, &format!("verify:{attempt}"));
+            if seen.tasks.contains_key(&judging) {
+                counts.verdicts += 1;
+                all.insert(judging, Expected { work: None, must: false, call_off: None });
+            }
         }
     }
     all
 }
 
-fn task_is_right(id: &TaskId, work: Work, seen: &TaskSeen, verdict: &mut Verdict) {
+fn attempts(state: Option<&State>) -> u32 {
+    state.map_or(0, |state| state.attempts)
+}
+
+/// Whether a task came to this end by its own attempt, which then has made all of its effects.
+const fn is_own(end: &End) -> bool {
+    matches!(end, End::Completed { .. } | End::Failed { .. })
+}
+
+fn task_is_right(
+    (id, task): (&TaskId, &TaskSeen),
+    expected: &Expected,
+    seen: &Seen,
+    verdict: &mut Verdict,
+) {
     let counts = &mut verdict.counts;
     counts.tasks += 1;
-    if seen.ends > 1 {
+    if task.ends > 1 {
         verdict.wrong.insert(Wrong::EndedTwice(id.clone()));
     }
-    if seen.task.voids > 0 {
+    if task.task.voids > 0 {
         verdict.wrong.insert(Wrong::Void(id.clone()));
     }
-    let Some(state) = &seen.task.state else {
+    let Some(state) = &task.task.state else {
         verdict.wrong.insert(Wrong::Unended(id.clone()));
         return;
     };
     counts.attempts += u64::from(state.attempts);
-    if !is_the_work(state, work) {
+    if expected.work.is_some_and(|work| !is_the_work(state, work)) {
         verdict.wrong.insert(Wrong::OtherWork(id.clone()));
     }
     let Some(end) = state.end() else {
@@ -209,14 +254,72 @@ fn task_is_right(id: &TaskId, work: Work, seen: &TaskSeen, verdict: &mut Verdict
         return;
     };
     *counts.ends.entry(end.transition().word().to_owned()).or_default() += 1;
-    let as_wanted = match end {
-        End::Completed { .. } => work.goal != Goal::Fail,
-        End::Failed { .. } => work.goal == Goal::Fail,
-        End::Cancelled { .. } | End::Dead { .. } => false,
-    };
-    if !as_wanted {
+    if !is_as_wanted((id, state), end, expected, seen) {
         verdict.wrong.insert(Wrong::OtherEnd(id.clone(), format!("{end:?}")));
     }
+    if expected.work.is_some_and(|work| is_too_early((id, task), (state, end), work, seen)) {
+        verdict.wrong.insert(Wrong::TooEarly(id.clone()));
+    }
+}
+
+fn is_as_wanted(
+    (id, state): (&TaskId, &State),
+    end: &End,
+    expected: &Expected,
+    seen: &Seen,
+) -> bool {
+    // A verifier judges, whatever it has to judge.
+    let Some(work) = expected.work else { return matches!(end, End::Completed { .. }) };
+    let broken = comes_after(state, seen).is_some_and(|before| !has_completed(before));
+    if is_own(end) && (broken || expected.call_off == Some(CallOff::Stopped)) {
+        return false;
+    }
+    match end {
+        End::Completed { result, verified } => {
+            let number = |name: &str| result.get(name).and_then(Value::as_u64).unwrap_or_default();
+            let by = verified.as_ref().map(|verified| verified.by.as_str());
+            let [_, verifier] = ROLES;
+            let answer = result.get("answer");
+            let waited = if work.twist.waits() { work.children } else { 0 };
+            work.goal != Goal::Fail
+                && (work.twist != Twist::Asks || answer == Some(&answer_for(id)))
+                && number("waited") == waited
+                && number("refused") == u64::from(work.twist == Twist::RefusedOnce)
+                && by == work.twist.needs_verdict().then_some(verifier)
+        }
+        End::Failed { .. } => work.goal == Goal::Fail,
+        End::Cancelled { .. } => expected.call_off.is_some_and(|it| it != CallOff::TooLate),
+        End::Dead { cause, .. } => broken && *cause == DeadCause::DependencyFailed,
+    }
+}
+
+/// Whether it began before what it comes after had ended, or ended by itself before the children
+/// had for which it waited.
+fn is_too_early(
+    (id, task): (&TaskId, &TaskSeen),
+    (state, end): (&State, &End),
+    work: Work,
+    seen: &Seen,
+) -> bool {
+    let is_before = |at, other: Option<&TaskSeen>| {
+        other.and_then(TaskSeen::ended).is_none_or(|ended| at < ended)
+    };
+    let began = task.began().filter(|_| matches!(work.twist, Twist::After { .. }));
+    let completed = matches!(end, End::Completed { .. });
+    let ended = task.ended().filter(|_| work.twist.waits() && completed);
+    let mut children = (0..work.children).map(|number| TaskId::of_effect(id, &child_key(number)));
+    began.is_some_and(|at| is_before(at, comes_after(state, seen)))
+        || ended.is_some_and(|at| children.any(|child| is_before(at, seen.tasks.get(&child))))
+}
+
+/// The task that a task comes after.
+fn comes_after<'a>(state: &State, seen: &'a Seen) -> Option<&'a TaskSeen> {
+    seen.tasks.get(state.assignment.as_ref()?.after.first()?)
+}
+
+fn has_completed(task: &TaskSeen) -> bool {
+    let end = task.task.state.as_ref().and_then(State::end);
+    matches!(end, Some(End::Completed { .. }))
 }
 
 fn is_the_work(state: &State, work: Work) -> bool {
@@ -224,30 +327,33 @@ fn is_the_work(state: &State, work: Work) -> bool {
     serde_json::to_value(work).is_ok_and(|work: Value| input == Some(&work))
 }
 
-fn effects_are_right(
-    events: &BTreeSet<String>,
-    reports: &BTreeSet<(String, TaskId)>,
-    seen: &Seen,
-    verdict: &mut Verdict,
-) {
+fn effects_are_right(events: &Effects, reports: &Effects, seen: &Seen, verdict: &mut Verdict) {
     let Verdict { wrong, counts } = verdict;
     counts.events = seen.events.len();
     counts.reports = seen.reports.len();
     let all = seen.events.values().chain(seen.reports.values());
     counts.repeats = all.map(|times| u64::from(times.saturating_sub(1))).sum();
-    let missing = events.iter().filter(|id| !seen.events.contains_key(*id));
-    wrong.extend(missing.cloned().map(Wrong::EventMissing));
-    let missing = reports.iter().filter(|(id, _)| !seen.reports.contains_key(id));
+    let missing = events.missing(&seen.events);
+    wrong.extend(missing.map(|(event, _)| Wrong::EventMissing(event.clone())));
+    let missing = reports.missing(&seen.reports);
     wrong.extend(missing.map(|(_, task)| Wrong::ReportMissing(task.clone())));
     if seen.open() > 0 {
         // What has not ended may have emitted already; it is found as not ended.
         return;
     }
-    let unasked = seen.events.keys().filter(|id| !events.contains(*id));
-    wrong.extend(unasked.cloned().map(Wrong::EventUnasked));
-    let known: BTreeSet<&String> = reports.iter().map(|(id, _)| id).collect();
-    let unasked = seen.reports.keys().filter(|id| !known.contains(id));
-    wrong.extend(unasked.cloned().map(Wrong::ReportUnasked));
+    wrong.extend(events.unasked(&seen.events).cloned().map(Wrong::EventUnasked));
+    wrong.extend(reports.unasked(&seen.reports).cloned().map(Wrong::ReportUnasked));
+}
+
+impl Effects {
+    fn missing(&self, there: &BTreeMap<String, u32>) -> impl Iterator<Item = (&String, &TaskId)> {
+        let must = self.0.iter().filter(|(id, (must, _))| *must && !there.contains_key(*id));
+        must.map(|(id, (_, task))| (id, task))
+    }
+
+    fn unasked<'a>(&self, there: &'a BTreeMap<String, u32>) -> impl Iterator<Item = &'a String> {
+        there.keys().filter(|id| !self.0.contains_key(*id))
+    }
 }
 
 #[cfg(test)]
@@ -259,7 +365,8 @@ mod tests {
         task::{Actor, Change, Start, Stored},
     };
 
-    const COMPLETE: Work = Work { children: 1, events: 1, millis: 0, goal: Goal::Complete };
+    const COMPLETE: Work =
+        Work { children: 1, events: 1, millis: 0, goal: Goal::Complete, twist: Twist::Straight };
 
     fn id(text: &str) -> TaskId {
         text.parse().unwrap()
@@ -286,6 +393,10 @@ mod tests {
 
     fn completed() -> Change {
         Change::Completed { attempt: 1, result: Value::Null, result_ref: None, verified: None }
+    }
+
+    fn progress() -> Change {
+        Change::Progress { attempt: 1, message: "on the way".to_owned(), percent: None }
     }
 
     fn failed() -> Change {
@@ -327,7 +438,7 @@ mod tests {
         }
         spoil(&mut seen, &root, &child);
         work = COMPLETE;
-        let ledger = [(root, Asked { work, answer })].into();
+        let ledger = [(root, Asked { work, answer, call_off: None })].into();
         check(&ledger, &seen).wrong.into_iter().collect()
     }
 
@@ -403,5 +514,68 @@ mod tests {
         assert_eq!(found, [Wrong::StillQueued(what.clone())]);
         let left = Queued { what, acked: true };
         assert_eq!(of_accepted(|seen, _, _| seen.queued.push(left)), []);
+    }
+    /// What is wrong with a task of that twist with a child, called off or not, that ended so.
+    fn of_twist(twist: Twist, call_off: Option<CallOff>, end: Change) -> Vec<Wrong> {
+        let (root, work) = (id("c1"), Work { twist, events: 0, ..COMPLETE });
+        let child = TaskId::of_effect(&root, &child_key(0));
+        let of_child = Work::of_child(&work, 0);
+        let mut seen = Seen::default();
+        let end_of_child = if of_child.goal == Goal::Fail { failed() } else { completed() };
+        let child_life = life(&child, of_child, vec![started(), end_of_child]);
+        seen.tasks.insert(child.clone(), child_life);
+        seen.tasks.insert(root.clone(), life(&root, work, vec![started(), end]));
+        for id in [&root, &child] {
+            seen.reports.insert(Mail::report_id(id, "end:1"), 1);
+        }
+        for number in 0..of_child.events {
+            seen.events.insert(event_id(&child, number), 1);
+        }
+        let asked = Asked { work, answer: Answer::Accepted, call_off };
+        check(&[(root, asked)].into(), &seen).wrong.into_iter().collect()
+    }
+
+    fn completed_with(result: Value) -> Change {
+        Change::Completed { attempt: 1, result, result_ref: None, verified: None }
+    }
+
+    #[test]
+    fn what_is_called_off_ends_so_or_it_was_too_late() {
+        let cancelled = || Change::Cancelled { reason: "no".to_owned() };
+        let waited = || completed_with(serde_json::json!({ "waited": 1 }));
+        let is_good = |call_off, end| of_twist(Twist::CalledOff, call_off, end).is_empty();
+        assert!(is_good(Some(CallOff::Stopped), cancelled()));
+        assert!(!is_good(Some(CallOff::Stopped), waited()));
+        assert!(is_good(Some(CallOff::TooLate), waited()));
+        assert!(!is_good(Some(CallOff::TooLate), cancelled()));
+        assert!(is_good(Some(CallOff::Unknown), cancelled()));
+        assert!(is_good(Some(CallOff::Unknown), waited()));
+        assert!(!is_good(None, cancelled()));
+    }
+
+    #[test]
+    fn what_asks_waits_or_needs_a_verdict_ends_with_what_it_got() {
+        let of = |twist, result| of_twist(twist, None, completed_with(result));
+        let answer = answer_for(&id("c1"));
+        assert_eq!(of(Twist::Asks, serde_json::json!({ "answer": answer })), []);
+        assert_ne!(of(Twist::Asks, serde_json::json!({ "answer": "no" })), []);
+        assert_eq!(of(Twist::Waits, serde_json::json!({ "waited": 1 })), []);
+        assert_ne!(of(Twist::Waits, Value::Null), []);
+        assert_ne!(of(Twist::Verified, Value::Null), [], "nobody accepted it");
+    }
+
+    #[test]
+    fn nothing_begins_or_ends_before_what_it_waits_for() {
+        let (root, child) = (id("c1"), TaskId::of_effect(&id("c1"), &child_key(0)));
+        let work = Work { twist: Twist::Waits, ..COMPLETE };
+        let waited = completed_with(serde_json::json!({ "waited": 1 }));
+        let parent = life(&root, work, vec![started(), waited]);
+        let mut seen = Seen::default();
+        let late = vec![started(), progress(), completed()];
+        seen.tasks.insert(child.clone(), life(&child, Work::of_child(&work, 0), late));
+        seen.tasks.insert(root.clone(), parent);
+        let asked = Asked { work, answer: Answer::Accepted, call_off: None };
+        let found = check(&[(root.clone(), asked)].into(), &seen).wrong;
+        assert!(found.contains(&Wrong::TooEarly(root)), "{found:?}");
     }
 }

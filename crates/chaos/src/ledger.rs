@@ -30,6 +30,19 @@ pub(crate) enum Answer {
     Accepted,
 }
 
+/// What is known of calling a task off. The order is that of their weight: of several answers the
+/// heaviest holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum CallOff {
+    /// Asked, without an answer, or with the answer that nobody knows.
+    Unknown,
+    /// The task had ended before.
+    TooLate,
+    /// It is called off: it must have ended so.
+    Stopped,
+}
+
 /// One line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -40,6 +53,8 @@ struct Line {
     answer: Option<Answer>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     why: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    call_off: Option<CallOff>,
 }
 
 /// The file, open for writing.
@@ -60,7 +75,8 @@ impl Ledger {
     /// # Errors
     /// When it cannot be written; then it must not be asked.
     pub(crate) fn asked(&self, id: &TaskId, work: Work) -> anyhow::Result<()> {
-        self.write(&Line { id: id.clone(), work: Some(work), answer: None, why: None })
+        let (id, work) = (id.clone(), Some(work));
+        self.write(&Line { id, work, answer: None, why: None, call_off: None })
     }
 
     /// Writes down what was answered.
@@ -73,7 +89,17 @@ impl Ledger {
         answer: Answer,
         why: Option<String>,
     ) -> anyhow::Result<()> {
-        self.write(&Line { id: id.clone(), work: None, answer: Some(answer), why })
+        let (id, answer) = (id.clone(), Some(answer));
+        self.write(&Line { id, work: None, answer, why, call_off: None })
+    }
+
+    /// Writes down that a task is about to be called off, or what came of it.
+    ///
+    /// # Errors
+    /// When it cannot be written; then it must not be called off.
+    pub(crate) fn called_off(&self, id: &TaskId, call_off: CallOff) -> anyhow::Result<()> {
+        let (id, call_off) = (id.clone(), Some(call_off));
+        self.write(&Line { id, work: None, answer: None, why: None, call_off })
     }
 
     fn write(&self, line: &Line) -> anyhow::Result<()> {
@@ -91,6 +117,8 @@ pub(crate) struct Asked {
     pub(crate) work: Work,
     /// What is known of it.
     pub(crate) answer: Answer,
+    /// Whether it was called off.
+    pub(crate) call_off: Option<CallOff>,
 }
 
 /// The whole ledger, read back from its file.
@@ -101,25 +129,35 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<BTreeMap<TaskId, Asked>> {
     fold(&std::fs::read_to_string(path).context("reading the ledger")?)
 }
 
+/// What the lines about one delegation say.
+#[derive(Default)]
+struct Lines {
+    work: Option<Work>,
+    /// Each time that it was asked.
+    answers: Vec<Option<Answer>>,
+    call_off: Option<CallOff>,
+}
+
 fn fold(text: &str) -> anyhow::Result<BTreeMap<TaskId, Asked>> {
-    let mut all: BTreeMap<TaskId, (Option<Work>, Vec<Option<Answer>>)> = BTreeMap::new();
+    let mut all: BTreeMap<TaskId, Lines> = BTreeMap::new();
     for line in text.lines() {
         let line: Line = serde_json::from_str(line).context("a line of the ledger")?;
         let known = all.entry(line.id).or_default();
-        known.0 = known.0.or(line.work);
+        known.work = known.work.or(line.work);
         match line.answer {
-            None => known.1.push(None),
+            None if line.call_off.is_some() => known.call_off = known.call_off.max(line.call_off),
+            None => known.answers.push(None),
             answer => {
-                if let Some(open) = known.1.last_mut() {
+                if let Some(open) = known.answers.last_mut() {
                     *open = answer;
                 }
             }
         }
     }
-    let folded = all.into_iter().filter_map(|(id, (work, answers))| {
+    let folded = all.into_iter().filter_map(|(id, Lines { work, answers, call_off })| {
         // A question without an answer may have been heard.
         let answer = answers.into_iter().map(|answer| answer.unwrap_or(Answer::Unknown)).max();
-        Some((id, Asked { work: work?, answer: answer.unwrap_or(Answer::Unknown) }))
+        Some((id, Asked { work: work?, answer: answer.unwrap_or(Answer::Unknown), call_off }))
     });
     Ok(folded.collect())
 }
@@ -149,5 +187,20 @@ mod tests {
         assert_eq!(read_back(&[None, Some(Answer::Refused)]), Answer::Unknown);
         assert_eq!(read_back(&[Some(Answer::Unknown), Some(Answer::Accepted)]), Answer::Accepted);
         assert_eq!(read_back(&[Some(Answer::Accepted), Some(Answer::Refused)]), Answer::Accepted);
+    }
+    #[test]
+    fn what_was_called_off_stays_so() {
+        let dir = sinew_testkit::TempDir::new("ledger");
+        let path = dir.join("ledger.jsonl");
+        let ledger = Ledger::create(&path).unwrap();
+        let id: TaskId = "t1".parse().unwrap();
+        ledger.asked(&id, Work::of_root(1, 1)).unwrap();
+        ledger.answered(&id, Answer::Accepted, None).unwrap();
+        assert_eq!(read(&path).unwrap()[&id].call_off, None);
+        for call_off in [CallOff::Unknown, CallOff::Stopped, CallOff::Unknown] {
+            ledger.called_off(&id, call_off).unwrap();
+        }
+        let asked = read(&path).unwrap()[&id].clone();
+        assert_eq!((asked.answer, asked.call_off), (Answer::Accepted, Some(CallOff::Stopped)));
     }
 }

@@ -4,10 +4,12 @@
 //! Read it in this order: [`plan`] makes the work and the faults of a run from its seed; [`ledger`]
 //! keeps what was asked of Sinew beside it; [`observe`] reads what the streams hold in the end, and
 //! [`checker`] compares the three, purely. [`run`] is what happens in between: [`world`] holds the
-//! [`backbone`], the [`actor`]s (processes that do [`work`]), and strikes them, while each
-//! [`delegator`] delegates. [`recovery`] and [`report`] tell how it went.
+//! [`backbone`] (whose servers must be [`alike`] before they are struck again) and the [`actor`]s
+//! (processes that do [`work`]), and strikes them, while each [`delegator`] delegates. [`recovery`]
+//! and [`report`] tell how it went.
 
 mod actor;
+mod alike;
 mod backbone;
 mod checker;
 mod delegator;

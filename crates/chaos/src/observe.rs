@@ -14,6 +14,10 @@ use sinew_model::{
 
 use crate::work::ROLES;
 
+/// What ends a task.
+const ENDS: [Transition; 4] =
+    [Transition::Completed, Transition::Failed, Transition::Cancelled, Transition::Dead];
+
 /// Everything that a run left behind.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Seen {
@@ -81,6 +85,19 @@ impl TaskSeen {
     }
 }
 
+impl TaskSeen {
+    /// When its first attempt began.
+    pub(crate) fn began(&self) -> Option<Time> {
+        let mut begun = self.moments.iter().filter(|(_, it)| matches!(it, Moment::Started(_)));
+        begun.next().map(|(at, _)| *at)
+    }
+
+    /// When it ended.
+    pub(crate) fn ended(&self) -> Option<Time> {
+        self.moments.iter().find(|(_, moment)| *moment == Moment::Ended).map(|(at, _)| *at)
+    }
+}
+
 impl Seen {
     /// Tasks of the log that have not ended.
     pub(crate) fn open(&self) -> usize {
@@ -105,9 +122,9 @@ pub(crate) async fn everything(bus: &Bus, delegators: &[Role]) -> anyhow::Result
     for role in delegators {
         let inbox = String::from(bus.subjects().inbox(role));
         each(bus, AGENT_MAIL, &inbox, |message| {
-            // Progress is told, and not promised.
+            // Progress is told, and not promised; a question that is lost leaves its task open.
             let mail: Mail = serde_json::from_slice(&message.payload).context("a mail")?;
-            if mail.kind != "task.progress" {
+            if ENDS.iter().any(|end| mail.kind == Mail::report_kind(*end)) {
                 *seen.reports.entry(mail.id).or_default() += 1;
             }
             Ok(())

@@ -18,6 +18,7 @@ usage: sinew-chaos [options]
   --store S         disk, or a store that loses at a power cut what was not made durable:
                     journaled (as ext4 or xfs) or strict (as POSIX allows) (disk)
   --kinds K,K       the kinds of faults (all that fit)
+  --ways W          all, or straight: no task asks, waits, needs a verdict or is called off (all)
   --agents N        agents of each of the two roles (3)
   --json FILE       write the report there, too, as JSON
   --keep FOLDER     keep the ledger and the logs of the run there";
@@ -57,6 +58,8 @@ pub(crate) struct Options {
     pub(crate) store: StoreKind,
     pub(crate) kinds: Vec<Kind>,
     pub(crate) agents: usize,
+    /// Whether tasks do nothing besides their work.
+    pub(crate) straight: bool,
     #[serde(skip)]
     pub(crate) json: Option<PathBuf>,
     #[serde(skip)]
@@ -78,6 +81,7 @@ impl Options {
             store: StoreKind::Disk,
             kinds: Vec::new(),
             agents: 3,
+            straight: false,
             json: None,
             keep: None,
         };
@@ -102,6 +106,7 @@ impl Options {
             "--faults" => self.faults = value.parse()?,
             "--nodes" => self.nodes = one_of(value, &[("1", 1), ("3", 3), ("5", 5)])?,
             "--agents" => self.agents = value.parse()?,
+            "--ways" => self.straight = one_of(value, &[("all", false), ("straight", true)])?,
             "--durability" => {
                 let known = [("always", Durability::Always), ("interval", Durability::Interval)];
                 self.durability = one_of(value, &known)?;

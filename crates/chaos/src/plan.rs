@@ -20,6 +20,13 @@ const WORK_MOST_MS: u64 = 800;
 /// its store. It only spreads the delegations over a run.
 const AFTERMATH: Duration = Duration::from_millis(400);
 
+/// A task that comes after another comes after the root task that is so many before it: more than
+/// are delegated at a time, so that it mostly exists by then.
+const AFTER: u64 = 16;
+
+/// Sides of the dice that say what a root task does besides; most of them say nothing.
+const TWISTS: u64 = 18;
+
 /// One task in so many asks for a second attempt, and one in so many ends as failed.
 const ODD_ONE_IN: u64 = 12;
 
@@ -65,6 +72,66 @@ pub(crate) enum Goal {
     Fail,
 }
 
+/// What a root task does besides its work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Twist {
+    /// Nothing.
+    Straight,
+    /// It asks its delegator a question, and holds nothing until that is answered.
+    Asks,
+    /// It waits for its children, and holds nothing meanwhile.
+    Waits,
+    /// It comes after the root task of that number, and is dead where that one does not complete.
+    After {
+        /// The number.
+        number: u64,
+    },
+    /// Its result must be accepted by a verifier.
+    Verified,
+    /// Its result is refused once, and then accepted.
+    RefusedOnce,
+    /// It waits for its children, and is called off by its delegator.
+    CalledOff,
+}
+
+impl Twist {
+    fn rolled(dice: &mut Dice, number: u64) -> Self {
+        match dice.below(TWISTS) {
+            0 | 1 => Self::Asks,
+            2 | 3 => Self::Waits,
+            4 => number.checked_sub(AFTER).map_or(Self::Straight, |number| Self::After { number }),
+            5 => Self::Verified,
+            6 => Self::RefusedOnce,
+            7 => Self::CalledOff,
+            _ => Self::Straight,
+        }
+    }
+
+    /// The word for it.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Straight => "straight",
+            Self::Asks => "asks",
+            Self::Waits => "waits",
+            Self::After { .. } => "after",
+            Self::Verified => "verified",
+            Self::RefusedOnce => "refused-once",
+            Self::CalledOff => "called-off",
+        }
+    }
+
+    /// Whether its result needs a verdict.
+    pub(crate) const fn needs_verdict(self) -> bool {
+        matches!(self, Self::Verified | Self::RefusedOnce)
+    }
+
+    /// Whether it waits for its children.
+    pub(crate) const fn waits(self) -> bool {
+        matches!(self, Self::Waits | Self::CalledOff)
+    }
+}
+
 /// What one task is to do; it travels as the task's input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -77,6 +144,8 @@ pub(crate) struct Work {
     pub(crate) millis: u64,
     /// How it ends.
     pub(crate) goal: Goal,
+    /// What it does besides.
+    pub(crate) twist: Twist,
 }
 
 impl Work {
@@ -84,7 +153,8 @@ impl Work {
     pub(crate) fn of_root(seed: u64, number: u64) -> Self {
         let mut dice = Dice::new(seed, 1_000 + number);
         let children = dice.below(CHILDREN_MOST + 1);
-        Self { children, ..Self::rolled(&mut dice) }
+        let twist = Twist::rolled(&mut Dice::new(seed, 1_000_000_000 + number), number);
+        Self { children, twist, ..Self::rolled(&mut dice) }
     }
 
     /// The work of a child, which its parent's input and its place among the children determine.
@@ -100,7 +170,7 @@ impl Work {
             _ => Goal::Complete,
         };
         let (events, millis) = (dice.below(EVENTS_MOST + 1), dice.below(WORK_MOST_MS + 1));
-        Self { children: 0, events, millis, goal }
+        Self { children: 0, events, millis, goal, twist: Twist::Straight }
     }
 }
 
@@ -190,6 +260,19 @@ impl Kind {
         matches!(self, Self::KillAgent | Self::LoseAgent)
     }
 
+    /// Whether it strikes a server.
+    pub(crate) const fn strikes_a_server(self) -> bool {
+        matches!(
+            self,
+            Self::KillServer
+                | Self::KillLeader
+                | Self::PauseServer
+                | Self::WipeNode
+                | Self::PowerCut
+                | Self::FullDisk
+        )
+    }
+
     /// Whether it can strike where there are so many nodes, and stores that lose what is not
     /// durable.
     pub(crate) const fn fits(self, nodes: usize, lossy: bool) -> bool {
@@ -276,6 +359,18 @@ mod tests {
             assert!(work.iter().any(|work| work.goal == goal), "{goal:?}");
         }
         assert!(work.iter().any(|work| work.children == CHILDREN_MOST));
+        let twists = [
+            Twist::Straight,
+            Twist::Asks,
+            Twist::Waits,
+            Twist::Verified,
+            Twist::RefusedOnce,
+            Twist::CalledOff,
+        ];
+        for twist in twists {
+            assert!(work.iter().any(|work| work.twist == twist), "{twist:?}");
+        }
+        assert!(work.iter().any(|work| matches!(work.twist, Twist::After { .. })));
     }
 
     #[test]

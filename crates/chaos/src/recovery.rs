@@ -52,6 +52,9 @@ pub(crate) struct Recovery {
     pub(crate) next_end: BTreeMap<Kind, Times>,
     /// The same for all faults.
     pub(crate) next_end_of_all: Times,
+    /// From the moment at which all servers said that they were well after a fault that struck one
+    /// of them until each held what the leaders held.
+    pub(crate) caught_up: Times,
     /// Faults after which the next one struck before any task ended: their times are those of two
     /// faults, and are left out.
     pub(crate) overtaken: usize,
@@ -62,7 +65,7 @@ pub(crate) struct Recovery {
 impl Recovery {
     /// Reads the times out of the logs.
     pub(crate) fn of(struck: &[Struck], seen: &Seen) -> Self {
-        let mut ends: Vec<Time> = seen.tasks.values().filter_map(end).collect();
+        let mut ends: Vec<Time> = seen.tasks.values().filter_map(TaskSeen::ended).collect();
         ends.sort_unstable();
         let mut recovery = Self::default();
         let followers = struck.iter().skip(1).map(|next| Some(next.at)).chain([None]);
@@ -74,6 +77,9 @@ impl Recovery {
                 recovery.next_end.entry(fault.kind).or_default().push(fault.at, *next);
                 recovery.next_end_of_all.push(fault.at, *next);
             }
+            if fault.kind.strikes_a_server() {
+                recovery.caught_up.push(fault.well, fault.until);
+            }
             if fault.kind.kills_an_agent() {
                 for task in seen.tasks.values() {
                     if let Some(again) = again(task, fault) {
@@ -84,10 +90,6 @@ impl Recovery {
         }
         recovery
     }
-}
-
-fn end(task: &TaskSeen) -> Option<Time> {
-    task.moments.iter().find(|(_, moment)| *moment == Moment::Ended).map(|(at, _)| *at)
 }
 
 /// When a task that ran in the victim was begun again.
@@ -127,7 +129,9 @@ mod tests {
             kind: Kind::KillAgent,
             victim: victim.to_owned(),
             at: at(from),
+            well: at(from),
             until: at(from),
+            apart: None,
         };
         let again = |faults: &[Struck]| {
             let of_kind = Recovery::of(faults, &seen).task_again.remove(&Kind::KillAgent);

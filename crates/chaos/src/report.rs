@@ -27,8 +27,8 @@ pub(crate) struct Report {
     pub(crate) recovery: Recovery,
     /// Processes that ended by themselves.
     pub(crate) exits: u32,
-    /// Streams of which the servers do not hold the same.
-    pub(crate) diverged: Vec<String>,
+    /// What the servers of a cluster do not hold alike in the end.
+    pub(crate) apart: Option<String>,
     /// Whether everything came to rest.
     pub(crate) rested: bool,
     pub(crate) seconds: f64,
@@ -37,7 +37,12 @@ pub(crate) struct Report {
 impl Report {
     /// Whether nothing is wrong.
     pub(crate) fn is_good(&self) -> bool {
-        self.verdict.wrong.is_empty()
+        self.verdict.wrong.is_empty() && self.apart().next().is_none()
+    }
+
+    /// What the servers did not come to hold alike, after a fault or in the end.
+    fn apart(&self) -> impl Iterator<Item = &String> {
+        self.struck.iter().filter_map(|struck| struck.apart.as_ref()).chain(&self.apart)
     }
 
     fn faults(&self) -> BTreeMap<&'static str, usize> {
@@ -71,7 +76,8 @@ impl Report {
             "nextEndAfterFaultByKind": by_kind(&self.recovery.next_end),
             "taskAgainAfterKill": by_kind(&self.recovery.task_again),
             "endedByThemselves": self.exits,
-            "diverged": self.diverged,
+            "apart": self.apart().collect::<Vec<_>>(),
+            "caughtUpAfterWell": self.recovery.caught_up.json(),
             "rested": self.rested,
         })
     }
@@ -96,6 +102,7 @@ impl Display for Report {
             "tasks      {} ({} of them children) in {} attempts, ended {:?}",
             counts.tasks, counts.children, counts.attempts, counts.ends
         )?;
+        writeln!(f, "ways       {:?}, {} verdicts", counts.ways, counts.verdicts)?;
         writeln!(
             f,
             "effects    {} events, {} reports; {} stored again under a known id",
@@ -122,8 +129,11 @@ impl Display for Report {
         if self.exits > 0 {
             writeln!(f, "processes that ended by themselves: {}", self.exits)?;
         }
-        for stream in &self.diverged {
-            writeln!(f, "the servers hold different things of {stream}")?;
+        if self.options.nodes > 1 {
+            line(f, "caught up after \"well\"", &self.recovery.caught_up)?;
+        }
+        for apart in self.apart() {
+            writeln!(f, "the servers do not hold the same: {apart}")?;
         }
         if self.is_good() {
             return write!(

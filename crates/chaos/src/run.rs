@@ -57,6 +57,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<Report> {
     let shared = Arc::new(Delegating {
         seed: options.seed,
         tasks: options.tasks,
+        straight: options.straight,
         ledger: Ledger::create(&path)?,
         allowance: Semaphore::new(0),
         next: AtomicU64::new(0),
@@ -78,6 +79,10 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<Report> {
             delegating.spawn(delegator::delegate(Arc::clone(&shared), links.url()));
         }
     }
+    let links = world.delegators.first().context("somebody answers")?;
+    let answering = work::connect(&Config::new(links.url(), ORG.parse()?)).await;
+    let mut answers = JoinSet::new();
+    answers.spawn(delegator::answer(answering));
     let injected = options.clone();
     let injecting = tokio::task::spawn_blocking(move || inject(world, &injected));
     let (mut world, struck) = tokio::select! {
@@ -92,15 +97,16 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<Report> {
 
     say("everything is delegated; it comes to rest");
     let rested = rest(&bus, &mut world).await?;
+    drop(answers);
     let seen = last_look(&bus).await?;
     let exits = world.exits();
-    let ending = tokio::task::spawn_blocking(move || world.backbone.diverged());
-    let diverged = ending.await?;
+    let ending = tokio::task::spawn_blocking(move || world.backbone.wait_alike());
+    let apart = ending.await?.err();
 
     let verdict = checker::check(&ledger::read(&path)?, &seen);
     let recovery = Recovery::of(&struck, &seen);
     let seconds = began.elapsed().as_secs_f64();
-    Ok(Report { options, verdict, struck, recovery, exits, diverged, rested, seconds })
+    Ok(Report { options, verdict, struck, recovery, exits, apart, rested, seconds })
 }
 
 /// Waits until the org has its streams.
@@ -122,7 +128,14 @@ fn inject(mut world: World, options: &Options) -> anyhow::Result<(World, Vec<Str
         hold(fault.after);
         say(format_args!("fault {} of {}: {}", number + 1, plan.len(), fault.kind.word()));
         let done = world.strike(fault);
-        struck.push(done.with_context(|| format!("fault {} ({fault:?})", number + 1))?);
+        let done = done.with_context(|| format!("fault {} ({fault:?})", number + 1))?;
+        let apart = done.apart.is_some();
+        struck.push(done);
+        if apart {
+            // Another one would impair a majority.
+            say("the servers do not come to hold the same: no more faults");
+            break;
+        }
     }
     Ok((world, struck))
 }

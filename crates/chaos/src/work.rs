@@ -8,15 +8,15 @@ use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sinew_agent::{
-    Bus, CancellationToken, Config, Context, Delegation, Emission, Failure, Runtime, Settings,
+    Ask, Bus, CancellationToken, Config, Context, Delegation, Emission, Failure, Runtime, Settings,
 };
 use sinew_bus::{Topology, clock};
-use sinew_model::{InstanceId, Role, retry::Backoff};
+use sinew_model::{InstanceId, Role, TaskId, retry::Backoff};
 use sinew_server::control::sweep::Pace;
 
 use crate::{
     checker::{child_key, event_key},
-    plan::{Goal, Work},
+    plan::{Goal, Twist, Work},
 };
 
 /// The role whose tasks delegate, and the role that their children go to.
@@ -95,7 +95,7 @@ async fn run(orders: Orders, stop: CancellationToken) -> anyhow::Result<()> {
         }
         Part::Controllers { views } => {
             let mut settings = sinew_server::Settings::new(topology, views);
-            settings.pace = Pace { every: Duration::from_secs(3), grace: Duration::from_secs(6) };
+            settings.pace = Pace { every: Duration::from_secs(1), grace: Duration::from_secs(3) };
             sinew_server::serve(bus, settings, stop).await.context("the controllers")?;
         }
     }
@@ -115,9 +115,44 @@ pub(crate) async fn connect(config: &Config) -> Bus {
     }
 }
 
+/// The key of the question that a task asks.
+pub(crate) const QUESTION: &str = "go-on";
+
+/// The answer to the question of a task.
+pub(crate) fn answer_for(task: &TaskId) -> Value {
+    json!(format!("go on, {task}"))
+}
+
 /// Works on one attempt: first every effect, then the time that it takes, then the end.
 async fn work(task: Context) -> Result<Value, Failure> {
+    if task.input().get("verify").is_some() {
+        return judge(task.input());
+    }
     let work: Work = serde_json::from_value(task.input().clone())?;
+    let answer = if work.twist == Twist::Asks {
+        task.ask(Ask::new("Shall I go on?").key(QUESTION))?
+    } else {
+        Value::Null
+    };
+    let children = effects(&task, work).await?;
+    task.progress("worked", Some(50));
+    clock::pause(Duration::from_millis(work.millis)).await;
+    let waited = if work.twist.waits() { task.wait_for(children).await?.len() } else { 0 };
+    match work.goal {
+        Goal::Complete => {}
+        Goal::SecondTry if task.attempt() > 1 => {}
+        Goal::SecondTry => return Err(Failure::retry("the plan wants a second attempt")),
+        Goal::Fail => return Err(Failure::fatal("the plan wants a failure")),
+    }
+    let refused = task.refusals().len();
+    Ok(json!({
+        "attempt": task.attempt(), "answer": answer, "waited": waited, "refused": refused,
+    }))
+}
+
+/// Delegates the children, which it gives, and emits the events.
+async fn effects(task: &Context, work: Work) -> Result<Vec<TaskId>, Failure> {
+    let mut children = Vec::new();
     for number in 0..work.children {
         let child = Work::of_child(&work, number);
         let [_, role] = ROLES;
@@ -125,19 +160,24 @@ async fn work(task: Context) -> Result<Value, Failure> {
             .input(serde_json::to_value(child)?)
             .key(child_key(number))
             .max_attempts(FAILED_ATTEMPTS);
-        task.delegate(what).await?;
+        children.push(task.delegate(what).await?.id);
     }
     for number in 0..work.events {
         let what = Emission::new("chaos.step").details(json!({ "number": number }));
         task.emit(what.key(event_key(number))).await?;
     }
-    task.progress("worked", Some(50));
-    clock::pause(Duration::from_millis(work.millis)).await;
-    match work.goal {
-        Goal::Complete => {}
-        Goal::SecondTry if task.attempt() > 1 => {}
-        Goal::SecondTry => return Err(Failure::retry("the plan wants a second attempt")),
-        Goal::Fail => return Err(Failure::fatal("the plan wants a failure")),
-    }
-    Ok(json!({ "attempt": task.attempt() }))
+    Ok(children)
+}
+
+/// The verdict on the result of another task.
+fn judge(input: &Value) -> Result<Value, Failure> {
+    let field = |name: &str| input.get(name).cloned().unwrap_or_default();
+    let work: Work = serde_json::from_value(field("input"))?;
+    let wanted = u64::from(work.twist == Twist::RefusedOnce);
+    let refused = field("result").get("refused").and_then(Value::as_u64).unwrap_or_default();
+    Ok(if refused >= wanted {
+        json!({ "accepted": true, "evidence": { "refused": refused } })
+    } else {
+        json!({ "accepted": false, "reason": "the plan wants a second result" })
+    })
 }

@@ -1,5 +1,5 @@
 //! Everything that a run can strike, and how each fault strikes it. A fault begins, lasts, and
-//! ends here; what it struck is well again as far as the run can see before the next one begins,
+//! ends here. Before the next one begins, every server has been seen to hold what the leaders hold,
 //! so a minority of the servers is impaired at a time.
 
 use std::time::Duration;
@@ -48,8 +48,12 @@ pub(crate) struct Struck {
     pub(crate) victim: String,
     /// When.
     pub(crate) at: Time,
-    /// When it was over, and the servers were well.
+    /// When it was over, and the servers said that they were well.
+    pub(crate) well: Time,
+    /// When each of them held what the leaders held.
     pub(crate) until: Time,
+    /// What they then still did not hold alike, long after.
+    pub(crate) apart: Option<String>,
 }
 
 impl World {
@@ -110,8 +114,10 @@ impl World {
             | Kind::PowerCut
             | Kind::FullDisk => self.strike_server(fault)?,
         };
+        let well = clock::now();
+        let apart = self.backbone.wait_alike().err();
         self.look_after()?;
-        Ok(Struck { kind: fault.kind, victim, at, until: clock::now() })
+        Ok(Struck { kind: fault.kind, victim, at, well, until: clock::now(), apart })
     }
 
     /// Starts again what ended by itself.

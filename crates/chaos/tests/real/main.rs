@@ -53,23 +53,28 @@ fn chaos_on_one_server_loses_nothing_and_doubles_nothing() {
     let kinds = "kill-agent,lose-agent,pause-agent,cut-agent,deafen-delegator,kill-controller,\
                  kill-server,pause-server";
     let (store, more) = store().map_or(("disk", ""), |store| (store, ",power-cut,full-disk"));
-    is_good(&format!("--seed 4 --tasks 120 --faults 12 --store {store} --kinds {kinds}{more}"));
+    // Of this seed, every one of the ten kinds strikes.
+    is_good(&format!("--seed 1219 --tasks 80 --faults 11 --store {store} --kinds {kinds}{more}"));
 }
 
 #[test]
 fn chaos_on_three_servers_loses_nothing_and_doubles_nothing() {
     let kinds = "kill-agent,cut-agent,kill-leader,pause-server";
     let (store, more) = store().map_or(("disk", ""), |store| (store, ",power-cut"));
+    // Of this seed, every one of the five kinds strikes.
     is_good(&format!(
-        "--nodes 3 --seed 4 --tasks 60 --faults 5 --store {store} --kinds {kinds}{more}"
+        "--nodes 3 --agents 2 --seed 9 --tasks 30 --faults 5 --store {store} --kinds {kinds}{more}"
     ));
 }
 
 #[test]
 fn chaos_says_so_where_tasks_are_lost() {
     let Some(store) = store() else { return };
+    // Of this seed, more than half a second of work goes before each of the two power cuts. What
+    // waits for a task that is lost would wait for as long as the run does.
     let (report, good) = run(&format!(
-        "--seed 4 --tasks 60 --faults 2 --durability interval --store {store} --kinds power-cut"
+        "--seed 107 --agents 2 --tasks 60 --faults 2 --ways straight --durability interval \
+         --store {store} --kinds power-cut"
     ));
     assert!(!good, "a server that syncs now and then lost nothing at a power cut");
     let lost = report["wrong"].as_array().unwrap().iter().filter(|it| it["wrong"] == "lost");
