@@ -9,7 +9,7 @@ use sinew_model::{
     Address, Assignment, Entry, Role, Root, Subjects, TaskId, Time, Transition,
     task::{
         Actor, Change, Command, DeadCause, Effect, EnqueueReason, EscalationReason, Phase,
-        Question, ReleaseReason, Stored, Task,
+        Question, ReleaseReason, State, Stored, Task,
     },
 };
 use sinew_views::{Batch, Message};
@@ -185,84 +185,23 @@ impl World {
         let known = state.state.as_ref();
         let attempt = known.map_or(1, |state| state.attempts);
         let epoch = known.map_or(1, |state| state.epoch);
-        let queue_seq = known.and_then(sinew_model::task::State::queue_seq).unwrap_or(self.seq);
-        let retry = what.is_multiple_of(2).then_some(Duration::ZERO);
+        let queue_seq = known.and_then(State::queue_seq).unwrap_or(self.seq);
         match (known.map(|state| &state.phase), what % 10) {
             (None, 9) => Command::Bury {
                 cause: DeadCause::Undecodable,
                 detail: "no JSON".to_owned(),
                 bytes: None,
             },
-            (None, _) => {
-                let mut assignment =
-                    self.assignment(task, if what.is_multiple_of(3) { "qa" } else { "cto" });
-                if what.is_multiple_of(7) && what > 0 {
-                    assignment.verifier = Some(role("judge"));
-                }
-                if what.is_multiple_of(11) && what > 0 {
-                    assignment.after = vec![id(what % 5)];
-                    assignment.after_any = what.is_multiple_of(2);
-                    return Command::Create { assignment, queue_seq: None };
-                }
-                Command::Create { assignment, queue_seq: Some(self.seq) }
-            }
+            (None, _) => self.creation(task, what),
             (Some(Phase::Ended { .. }), _) => Command::Revive,
             (_, 0) => Command::Cancel { reason: "no more".to_owned() },
             (_, 1) => {
                 Command::Bury { cause: DeadCause::Lost, detail: "gone".to_owned(), bytes: None }
             }
-            (Some(Phase::Running { .. }), 2) => {
-                Command::Complete { attempt, result: json!({ "text": "x".repeat(what.into()) }) }
+            (Some(Phase::Running { .. }), _) => self.work(task, attempt, what),
+            (Some(Phase::Submitted { .. } | Phase::Blocked { .. } | Phase::Waiting { .. }), _) => {
+                parked(known, what)
             }
-            (Some(Phase::Running { .. }), 3 | 4) => {
-                Command::Fail { attempt, cause: format!("cause {what}"), retry }
-            }
-            (Some(Phase::Running { .. }), 5) => {
-                Command::Release { attempt, reason: ReleaseReason::Drained, retry }
-            }
-            (Some(Phase::Running { .. }), 8) if what >= 128 => {
-                let on = vec![id(what % 5), id(what % 7)];
-                Command::Wait { attempt, on }
-            }
-            (Some(Phase::Running { .. }), 7) if what >= 128 => {
-                let to = role("ceo");
-                let question = Question {
-                    key: what.to_string(),
-                    text: "which?".to_owned(),
-                    to,
-                    choices: Vec::new(),
-                    escalate_at: None,
-                };
-                Command::Block { attempt, question: Box::new(question) }
-            }
-            (Some(Phase::Running { .. }), 6) => {
-                let key = what.to_string();
-                let mut child = self.assignment(&TaskId::of_effect(task, &key), "qa");
-                child.parent = Some(task.clone());
-                let effect = Box::new(Effect::Delegate { assignment: *child });
-                Command::Effect { attempt, key, effect }
-            }
-            (Some(Phase::Running { .. }), _) => Command::Progress {
-                attempt,
-                message: format!("step {what}"),
-                percent: what.is_multiple_of(2).then_some(what % 101),
-            },
-            (Some(Phase::Submitted { .. }), 2..=4) => {
-                Command::Accept { by: role("qa"), evidence: json!(what) }
-            }
-            (Some(Phase::Submitted { .. }), 5 | 6) => {
-                Command::Refuse { by: role("qa"), reason: "no".to_owned() }
-            }
-            (Some(Phase::Submitted { .. }), _) => {
-                Command::Escalate { reason: EscalationReason::Unverified }
-            }
-            (Some(Phase::Blocked { .. }), 2..=6) => {
-                Command::Answer { key: None, answer: json!("this") }
-            }
-            (Some(Phase::Blocked { .. }), _) => {
-                Command::Escalate { reason: EscalationReason::Unanswered }
-            }
-            (Some(Phase::Waiting { .. }), _) => Command::Resume { cycle: Vec::new() },
             (Some(Phase::Ready { reason }), _) => Command::Enqueue {
                 epoch: epoch + 1,
                 queue_seq: Some(self.seq),
@@ -284,6 +223,79 @@ impl World {
                 over: None,
             },
         }
+    }
+
+    fn creation(&self, task: &TaskId, what: u8) -> Command {
+        let mut assignment =
+            self.assignment(task, if what.is_multiple_of(3) { "qa" } else { "cto" });
+        if what.is_multiple_of(7) && what > 0 {
+            assignment.verifier = Some(role("judge"));
+        }
+        if what.is_multiple_of(11) && what > 0 {
+            assignment.after = vec![id(what % 5)];
+            assignment.after_any = what.is_multiple_of(2);
+            return Command::Create { assignment, queue_seq: None };
+        }
+        Command::Create { assignment, queue_seq: Some(self.seq) }
+    }
+
+    /// What a running attempt does.
+    fn work(&self, task: &TaskId, attempt: u32, what: u8) -> Command {
+        let retry = what.is_multiple_of(2).then_some(Duration::ZERO);
+        match what % 10 {
+            2 => Command::Complete { attempt, result: json!({ "text": "x".repeat(what.into()) }) },
+            3 | 4 => Command::Fail { attempt, cause: format!("cause {what}"), retry },
+            5 => Command::Release { attempt, reason: ReleaseReason::Drained, retry },
+            8 if what >= 128 => {
+                let on = vec![id(what % 5), id(what % 7)];
+                Command::Wait { attempt, on }
+            }
+            7 if what >= 128 => {
+                let to = role("ceo");
+                let question = Question {
+                    key: what.to_string(),
+                    text: "which?".to_owned(),
+                    to,
+                    choices: Vec::new(),
+                    escalate_at: None,
+                };
+                Command::Block { attempt, question: Box::new(question) }
+            }
+            6 => {
+                let key = what.to_string();
+                let mut child = self.assignment(&TaskId::of_effect(task, &key), "qa");
+                child.parent = Some(task.clone());
+                let effect = Box::new(Effect::Delegate { assignment: *child });
+                Command::Effect { attempt, key, effect }
+            }
+            _ => Command::Progress {
+                attempt,
+                message: format!("step {what}"),
+                percent: what.is_multiple_of(2).then_some(what % 101),
+            },
+        }
+    }
+}
+
+/// What ends the wait of a task that waits for something else than a worker.
+fn parked(state: Option<&State>, what: u8) -> Command {
+    match (state.map(|state| &state.phase), what % 10) {
+        (Some(Phase::Submitted { .. }), 2..=4) => {
+            Command::Accept { by: role("qa"), evidence: json!(what) }
+        }
+        (Some(Phase::Submitted { .. }), 5 | 6) => {
+            Command::Refuse { by: role("qa"), reason: "no".to_owned() }
+        }
+        (Some(Phase::Submitted { .. }), _) => {
+            Command::Escalate { reason: EscalationReason::Unverified }
+        }
+        (Some(Phase::Blocked { .. }), 2..=6) => {
+            Command::Answer { key: None, answer: json!("this") }
+        }
+        (Some(Phase::Blocked { .. }), _) => {
+            Command::Escalate { reason: EscalationReason::Unanswered }
+        }
+        _ => Command::Resume { cycle: Vec::new() },
     }
 }
 
