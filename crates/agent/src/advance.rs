@@ -129,7 +129,7 @@ async fn carry_out_effects(
 ) -> Result<(), AdvanceError> {
     let Some(assignment) = &state.assignment else { return Ok(()) };
     let client = Client::new(bus.clone(), assignment.role.clone());
-    Ok(client.carry_out_others(state, exists).await?)
+    Ok(Box::pin(client.carry_out_others(state, exists)).await?)
 }
 
 async fn waiting(

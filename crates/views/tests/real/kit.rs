@@ -9,7 +9,7 @@ use sinew_model::{
     Address, Assignment, Entry, Role, Root, Subjects, TaskId, Time, Transition,
     task::{
         Actor, Change, Command, DeadCause, Effect, EnqueueReason, EscalationReason, Phase,
-        Question, ReleaseReason, Stored, Task,
+        Question, ReleaseReason, State, Stored, Task,
     },
 };
 use sinew_views::{Batch, Message};
@@ -182,44 +182,41 @@ impl World {
     }
 
     fn command(&self, task: &TaskId, state: &Task, what: u8) -> Command {
-        let Some(known) = state.state.as_ref() else { return self.first(task, what) };
-        let epoch = known.epoch;
-        match (&known.phase, what % 10) {
-            (Phase::Ended { .. }, _) => Command::Revive,
+        let known = state.state.as_ref();
+        let attempt = known.map_or(1, |state| state.attempts);
+        let epoch = known.map_or(1, |state| state.epoch);
+        let queue_seq = known.and_then(State::queue_seq).unwrap_or(self.seq);
+        match (known.map(|state| &state.phase), what % 10) {
+            (None, 9) => Command::Bury {
+                cause: DeadCause::Undecodable,
+                detail: "no JSON".to_owned(),
+                bytes: None,
+            },
+            (None, _) => self.creation(task, what),
+            (Some(Phase::Ended { .. }), _) => Command::Revive,
             (_, 0) => Command::Cancel { reason: "no more".to_owned() },
             (_, 1) => {
                 Command::Bury { cause: DeadCause::Lost, detail: "gone".to_owned(), bytes: None }
             }
-            (Phase::Running { start, .. }, _) => self.of_attempt(task, start.attempt, what),
-            (Phase::Submitted { .. }, 2..=4) => {
-                Command::Accept { by: role("qa"), evidence: json!(what) }
+            (Some(Phase::Running { .. }), _) => self.work(task, attempt, what),
+            (Some(Phase::Submitted { .. } | Phase::Blocked { .. } | Phase::Waiting { .. }), _) => {
+                parked(known, what)
             }
-            (Phase::Submitted { .. }, 5 | 6) => {
-                Command::Refuse { by: role("qa"), reason: "no".to_owned() }
-            }
-            (Phase::Submitted { .. }, _) => {
-                Command::Escalate { reason: EscalationReason::Unverified }
-            }
-            (Phase::Blocked { .. }, 2..=6) => Command::Answer { key: None, answer: json!("this") },
-            (Phase::Blocked { .. }, _) => {
-                Command::Escalate { reason: EscalationReason::Unanswered }
-            }
-            (Phase::Waiting { .. }, _) => Command::Resume { cycle: Vec::new() },
-            (Phase::Ready { reason }, _) => Command::Enqueue {
+            (Some(Phase::Ready { reason }), _) => Command::Enqueue {
                 epoch: epoch + 1,
                 queue_seq: Some(self.seq),
                 not_before: None,
                 reason: *reason,
             },
-            (Phase::Queued { .. } | Phase::Released { .. }, 7) => Command::Enqueue {
+            (Some(_), 7) => Command::Enqueue {
                 epoch: epoch + 1,
                 queue_seq: None,
                 not_before: Some(self.now()),
                 reason: EnqueueReason::Retry,
             },
-            (Phase::Queued { .. } | Phase::Released { .. }, _) => Command::Start {
+            (Some(_), _) => Command::Start {
                 epoch,
-                queue_seq: known.queue_seq().unwrap_or(self.seq),
+                queue_seq,
                 instance: format!("cto-{}", what % 3).parse().unwrap(),
                 incarnation: format!("process {}", self.seq),
                 ack: None,
@@ -228,12 +225,7 @@ impl World {
         }
     }
 
-    /// The beginning of a task, or of what is none.
-    fn first(&self, task: &TaskId, what: u8) -> Command {
-        if what % 10 == 9 {
-            let detail = "no JSON".to_owned();
-            return Command::Bury { cause: DeadCause::Undecodable, detail, bytes: None };
-        }
+    fn creation(&self, task: &TaskId, what: u8) -> Command {
         let mut assignment =
             self.assignment(task, if what.is_multiple_of(3) { "qa" } else { "cto" });
         if what.is_multiple_of(7) && what > 0 {
@@ -248,18 +240,22 @@ impl World {
     }
 
     /// What a running attempt does.
-    fn of_attempt(&self, task: &TaskId, attempt: u32, what: u8) -> Command {
+    fn work(&self, task: &TaskId, attempt: u32, what: u8) -> Command {
         let retry = what.is_multiple_of(2).then_some(Duration::ZERO);
         match what % 10 {
             2 => Command::Complete { attempt, result: json!({ "text": "x".repeat(what.into()) }) },
             3 | 4 => Command::Fail { attempt, cause: format!("cause {what}"), retry },
             5 => Command::Release { attempt, reason: ReleaseReason::Drained, retry },
-            8 if what >= 128 => Command::Wait { attempt, on: vec![id(what % 5), id(what % 7)] },
+            8 if what >= 128 => {
+                let on = vec![id(what % 5), id(what % 7)];
+                Command::Wait { attempt, on }
+            }
             7 if what >= 128 => {
+                let to = role("ceo");
                 let question = Question {
                     key: what.to_string(),
                     text: "which?".to_owned(),
-                    to: role("ceo"),
+                    to,
                     choices: Vec::new(),
                     escalate_at: None,
                 };
@@ -278,6 +274,28 @@ impl World {
                 percent: what.is_multiple_of(2).then_some(what % 101),
             },
         }
+    }
+}
+
+/// What ends the wait of a task that waits for something else than a worker.
+fn parked(state: Option<&State>, what: u8) -> Command {
+    match (state.map(|state| &state.phase), what % 10) {
+        (Some(Phase::Submitted { .. }), 2..=4) => {
+            Command::Accept { by: role("qa"), evidence: json!(what) }
+        }
+        (Some(Phase::Submitted { .. }), 5 | 6) => {
+            Command::Refuse { by: role("qa"), reason: "no".to_owned() }
+        }
+        (Some(Phase::Submitted { .. }), _) => {
+            Command::Escalate { reason: EscalationReason::Unverified }
+        }
+        (Some(Phase::Blocked { .. }), 2..=6) => {
+            Command::Answer { key: None, answer: json!("this") }
+        }
+        (Some(Phase::Blocked { .. }), _) => {
+            Command::Escalate { reason: EscalationReason::Unanswered }
+        }
+        _ => Command::Resume { cycle: Vec::new() },
     }
 }
 
