@@ -60,7 +60,7 @@ async fn a_handler_runs_once_though_its_consumer_is_deleted_and_made_again() {
 async fn many_handlers_go_on_through_a_new_consumer_and_a_dead_holder_is_followed() {
     // What the server gives to a pull that ends at that moment comes again when its ack wait is over.
     let overlay = "[consumers]\nack_wait = \"6s\"";
-    let backbone = Backbone::with(sinew_testkit::NatsServer::start(), overlay).await;
+    let backbone = Backbone::with(NatsServer::start(), overlay).await;
     let gate = Gate::shut();
     let dying = backbone.process(backbone.settings("cto"), gate.handler());
     let ceo = backbone.client("ceo");

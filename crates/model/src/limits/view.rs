@@ -6,7 +6,7 @@ use std::time::Duration;
 pub const VIEW_BATCH_ENTRIES: usize = 1_000;
 
 /// Bytes of entries that a view folds in one transaction. A single entry may be as large as
-/// [`MESSAGE_BYTES`], and a batch is held in memory.
+/// [`super::MESSAGE_BYTES`], and a batch is held in memory.
 pub const VIEW_BATCH_BYTES: usize = 8 * 1_048_576;
 
 /// Rows that one query of a view gives at most; the rest is on the next page.

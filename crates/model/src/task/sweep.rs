@@ -34,7 +34,7 @@ pub struct Evidence {
     /// Whether it is a message that the server will not deliver any more.
     pub parked: bool,
     /// Whether the instance of the running attempt showed a sign of life, as the same process,
-    /// within [`limits::HEARTBEAT_SILENCE`].
+    /// within [`crate::limits::HEARTBEAT_SILENCE`].
     pub alive: bool,
 }
 
