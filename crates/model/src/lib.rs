@@ -6,10 +6,11 @@
 //!
 //! Read it in this order: [`id`] and [`subject`] name things; [`task`] is what
 //! everything else serves; [`mail`], [`event`] and [`presence`] are the other envelopes;
-//! [`stream`] is where all of it is stored; [`limits`] bounds all of it;
+//! [`grant`] says who may do what; [`stream`] is where all of it is stored; [`limits`] bounds all of it;
 //! [`schema`] tells it to other languages.
 
 pub mod event;
+pub mod grant;
 pub mod header;
 pub mod id;
 pub mod limits;
