@@ -3,7 +3,7 @@
 
 use crate::kit::Place;
 
-const VERBS: [&[&str]; 20] = [
+const VERBS: [&[&str]; 27] = [
     &[],
     &["up"],
     &["agent"],
@@ -20,6 +20,13 @@ const VERBS: [&[&str]; 20] = [
     &["events", "tail"],
     &["topology", "plan"],
     &["topology", "apply"],
+    &["org"],
+    &["org", "add"],
+    &["org", "list"],
+    &["org", "creds"],
+    &["org", "rotate"],
+    &["org", "revoke"],
+    &["org", "remove"],
     &["schema"],
     &["doctor"],
     &["demo"],

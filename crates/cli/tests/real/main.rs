@@ -11,5 +11,6 @@ mod agent;
 mod demo;
 mod help;
 mod kit;
+mod org;
 mod task;
 mod up;
