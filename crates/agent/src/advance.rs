@@ -116,8 +116,10 @@ async fn step(
             carry_out_effects(bus, state, |_| false).await?;
             submitted(bus, log, (state, result)).await
         }
-        Phase::Queued { .. } | Phase::Running { .. } | Phase::Released { .. } => Ok(false),
-        Phase::Ended { .. } => Ok(false),
+        Phase::Queued { .. }
+        | Phase::Running { .. }
+        | Phase::Released { .. }
+        | Phase::Ended { .. } => Ok(false),
     }
 }
 
@@ -174,7 +176,7 @@ async fn bury(
 
 /// Two tasks may have begun to wait for each other at the same moment, each before the other's
 /// entry was stored. Of those in the circle the one with the lowest id goes on, whoever finds out;
-/// its handler is told of the circle.
+/// where its handler waits again, it is refused with the circle.
 async fn break_cycle(
     bus: &Bus,
     by: &Actor,
@@ -189,10 +191,7 @@ async fn break_cycle(
     }
     let mut other = TaskLog::read(bus, first, by.clone()).await?;
     other.execute(&Command::Resume { cycle }).await?;
-    if let Some(Phase::Ready { reason }) = other.state().map(|state| &state.phase) {
-        let reason = *reason;
-        enqueue::again(bus, &mut other, reason, None).await?;
-    }
+    Box::pin(advance(bus, by, &mut other)).await?;
     Ok(false)
 }
 

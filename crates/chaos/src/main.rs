@@ -64,6 +64,10 @@ fn act(words: &[String]) -> anyhow::Result<bool> {
             runtime.block_on(work::obey(serde_json::from_str(orders)?))?;
             true
         }
+        [help] if help == "--help" || help == "-h" => {
+            writeln!(std::io::stdout(), "{}", options::USAGE)?;
+            true
+        }
         words => runtime.block_on(chaos(words))?,
     };
     // What still runs is the read of a standard input that nobody waits for any more.

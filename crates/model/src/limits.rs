@@ -341,8 +341,10 @@ pub const CONTROLS_STORED: i64 = 10_000;
 /// was out of reach still hears of an order to drain.
 pub const CONTROL_KEPT: Duration = Duration::from_secs(24 * 3600);
 
-/// Longest time between two looks of a runtime at what was said about it, where it heard nothing.
-pub const CONTROL_EVERY: Duration = Duration::from_secs(2);
+/// Longest time between two looks of a runtime at what was said about it, where it heard nothing:
+/// news come as a hint at once, so this is for hints that were lost, and costs an idle instance two
+/// reads.
+pub const CONTROL_EVERY: Duration = Duration::from_secs(15);
 
 /// Times that a record of control is written anew because somebody else wrote in between.
 pub const CONTROL_ROUNDS: u32 = 16;

@@ -87,8 +87,6 @@ pub struct State {
     pub refusals: Vec<RefusedResult>,
     /// Refusals in a row since the last time that a person decided.
     pub refused: u32,
-    /// The tasks that wait for each other, where its last wait could never have ended.
-    pub cycle: Vec<TaskId>,
     /// Where its result lies, if that is too large for a message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result_ref: Option<Claim>,
@@ -282,7 +280,6 @@ fn first(id: &TaskId, entry: &Entry) -> Result<State, Void> {
         answers: BTreeMap::new(),
         refusals: Vec::new(),
         refused: 0,
-        cycle: Vec::new(),
         result_ref: None,
         last_at: entry.at,
     };
@@ -340,7 +337,6 @@ impl State {
                 self.let_go(attempt, Phase::Blocked { attempt, question, escalated_to: None })
             }
             Change::Waiting { attempt, on } => {
-                self.cycle.clear();
                 self.let_go(*attempt, Phase::Waiting { on: on.clone() })
             }
             Change::Submitted { attempt, result, result_ref } => {
@@ -350,7 +346,7 @@ impl State {
                 Ok(())
             }
             Change::Answered { key, answer } => self.answer(key, answer, &entry.by),
-            Change::Resumed { cycle } => self.resume(cycle),
+            Change::Resumed { cycle: _ } => self.resume(),
             Change::Refused { attempt, reason, escalated_to } => {
                 let (attempt, reason, by) = (*attempt, reason.clone(), entry.by.clone());
                 self.refuse(RefusedResult { attempt, reason, by }, escalated_to.as_ref())
@@ -418,9 +414,8 @@ impl State {
         Ok(())
     }
 
-    fn resume(&mut self, cycle: &[TaskId]) -> Result<(), Void> {
+    fn resume(&mut self) -> Result<(), Void> {
         let Phase::Waiting { .. } = &self.phase else { return Err(Void::Park) };
-        self.cycle = cycle.to_vec();
         self.phase = Phase::Ready { reason: EnqueueReason::Resumed };
         Ok(())
     }

@@ -8,7 +8,7 @@ use sinew_bus::clock;
 use sinew_model::{
     TaskId, Transition,
     limits::REFUSALS,
-    task::{Command, DeadCause, End, Phase},
+    task::{Change, Command, DeadCause, End, Phase},
 };
 use sinew_testkit::wait;
 
@@ -188,8 +188,12 @@ async fn waits_that_closed_into_a_circle_at_the_same_moment_are_broken_and_the_c
     let serving = org.serve("views.db", NEVER).await;
     wait_by_hand(&org, &a, &[&b]).await;
     org.until(&a, Transition::Enqueued).await;
-    let cycle = ceo.state(&a).await.unwrap().unwrap().cycle;
-    let named: Vec<&str> = cycle.iter().map(TaskId::as_str).collect();
+    let entries = org.bus.history(&a).await.unwrap().entries;
+    let resumed = entries.into_iter().find_map(|logged| {
+        let Change::Resumed { cycle } = logged.stored.entry.change else { return None };
+        Some(cycle)
+    });
+    let named = resumed.unwrap();
     assert_eq!(named.len(), 4, "{named:?}");
     assert_eq!(named.first(), named.last());
     for it in [&b, &c] {
