@@ -14,7 +14,7 @@ use crate::{
 
 /// How long a server may take to catch up with the others: one that was wiped copies every stream,
 /// which takes some seconds here, and a machine may be several times slower.
-const CAUGHT_UP: Duration = Duration::from_secs(120);
+const CAUGHT_UP: Duration = Duration::from_secs(300);
 
 /// What the run stands on.
 #[derive(Debug)]
@@ -105,7 +105,7 @@ impl Backbone {
     /// Waits until every server says that it is well, which is not yet that it has caught up.
     pub(crate) fn wait_ready(&self) {
         if let Servers::Many(cluster) = &self.servers {
-            cluster.wait_ready();
+            cluster.wait_ready_within(CAUGHT_UP);
         }
     }
 

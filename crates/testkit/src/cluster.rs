@@ -150,7 +150,17 @@ impl NatsCluster {
     /// When this does not come about within a minute; that is so while most nodes are down.
     #[track_caller]
     pub fn wait_ready(&self) {
-        wait::until_blocking("the cluster to be ready", READY_DEADLINE, || {
+        self.wait_ready_within(READY_DEADLINE);
+    }
+
+    /// The same, with a time of the caller's: a node that was wiped while much was stored takes
+    /// long.
+    ///
+    /// # Panics
+    /// When this does not come about within that time.
+    #[track_caller]
+    pub fn wait_ready_within(&self, deadline: Duration) {
+        wait::until_blocking("the cluster to be ready", deadline, || {
             for node in self.running() {
                 node.health()?;
             }
