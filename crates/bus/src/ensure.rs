@@ -35,9 +35,6 @@ const STREAM_NOT_FOUND: u32 = 10059;
 const STREAM_DIFFERS: u32 = 10058;
 /// A consumer could not be made, for a reason that is only told in words: without a leader as well.
 const CONSUMER_NOT_MADE: u32 = 10012;
-/// What the server calls unavailable and only an operator mends: no room (10023, 10028, 10047), or no
-/// JetStream for this account (10039).
-const UNAVAILABLE_FOR_GOOD: [u32; 4] = [10023, 10028, 10039, 10047];
 /// No place was found for all replicas.
 const NO_PEERS: u32 = 10005;
 /// More than one replica, on a server that stands alone.
@@ -277,11 +274,9 @@ async fn call<T: serde::de::DeserializeOwned>(
     }
 }
 
-/// Whether asking again may help: nobody answered, or a cluster has no leader (10008 among others).
+/// Whether asking again may help; of a consumer that was not made this is not told apart.
 fn passes(error: &RequestError) -> bool {
-    let RequestError::Refused { source, .. } = error else { return error.is_passing() };
-    let unavailable = source.code == 503 && !UNAVAILABLE_FOR_GOOD.contains(&source.err_code);
-    unavailable || source.err_code == CONSUMER_NOT_MADE
+    error.is_passing() || error.refusal() == Some(CONSUMER_NOT_MADE)
 }
 
 #[cfg(test)]

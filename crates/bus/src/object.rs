@@ -117,7 +117,7 @@ impl ObjectError {
 
     /// Whether asking again may help, by itself.
     #[must_use]
-    pub const fn is_passing(&self) -> bool {
+    pub fn is_passing(&self) -> bool {
         match self {
             Self::Read(source) => source.is_passing(),
             Self::Store(source) => {

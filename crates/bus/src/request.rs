@@ -9,6 +9,10 @@ use sinew_model::limits::REQUEST_TIMEOUT;
 
 use crate::connect::Bus;
 
+/// What the server calls unavailable and only an operator mends: no room (10023, 10028, 10047,
+/// 10077), or no JetStream for this account (10039).
+const UNAVAILABLE_FOR_GOOD: [u32; 5] = [10023, 10028, 10039, 10047, 10077];
+
 /// What the server says when it refuses.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, thiserror::Error)]
 #[error("{description} (code {code}, error {err_code})")]
@@ -85,8 +89,15 @@ impl RequestError {
 
     /// Whether asking again may help.
     #[must_use]
-    pub const fn is_passing(&self) -> bool {
-        matches!(self, Self::Unknown { .. } | Self::NoResponders { .. })
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Unknown { .. } | Self::NoResponders { .. } => true,
+            // A cluster without a leader among others (10008).
+            Self::Refused { source, .. } => {
+                source.code == 503 && !UNAVAILABLE_FOR_GOOD.contains(&source.err_code)
+            }
+            Self::Unsendable { .. } | Self::Unreadable { .. } => false,
+        }
     }
 }
 

@@ -6,13 +6,14 @@
 //! [`checker`] compares the three, purely. [`run`] is what happens in between: [`world`] holds the
 //! [`backbone`] (whose servers must be [`alike`] before they are struck again) and the [`actor`]s
 //! (processes that do [`work`]), and strikes them, while each [`delegator`] delegates. [`recovery`]
-//! and [`report`] tell how it went.
+//! and [`report`] tell how it went. [`failover`] is a measurement of its own.
 
 mod actor;
 mod alike;
 mod backbone;
 mod checker;
 mod delegator;
+mod failover;
 mod ledger;
 mod observe;
 mod options;
@@ -65,8 +66,13 @@ fn act(words: &[String]) -> anyhow::Result<bool> {
             true
         }
         [help] if help == "--help" || help == "-h" => {
-            writeln!(std::io::stdout(), "{}", options::USAGE)?;
+            writeln!(std::io::stdout(), "{}\n{}", options::USAGE, failover::USAGE)?;
             true
+        }
+        [verb, words @ ..] if verb == "failover" => {
+            let report = runtime.block_on(failover::run(words))?;
+            writeln!(std::io::stdout(), "{report}\n{}", report.json())?;
+            report.is_good()
         }
         words => runtime.block_on(chaos(words))?,
     };
