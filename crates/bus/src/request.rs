@@ -111,6 +111,20 @@ impl Bus {
         read_answer(subject, &answer.payload)
     }
 
+    /// Asks whoever answers on a subject, such as the server itself on `$SYS.REQ...`, and gives the
+    /// first answer as it came.
+    ///
+    /// # Errors
+    /// See [`RequestError`].
+    pub async fn call(
+        &self,
+        subject: &str,
+        body: impl Into<bytes::Bytes>,
+    ) -> Result<bytes::Bytes, RequestError> {
+        let answer = self.ask(subject, None, body.into(), REQUEST_TIMEOUT).await?;
+        Ok(answer.payload)
+    }
+
     /// Publishes without an answer: nobody may be there, and it may be lost. For signs of life.
     ///
     /// # Errors

@@ -152,7 +152,7 @@ async fn with_engine(
     };
     let context = engine.context().clone();
     let served = async {
-        let bus = Bus::connect(context.bus_config()).await?;
+        let bus = Bus::connect(context.server_config()).await?;
         let topology = prepare(&bus, args.topology.as_deref(), out).await?;
         announce(&context, out)?;
         let mut settings = Settings::new(topology, view::path_in(&context.data_dir));

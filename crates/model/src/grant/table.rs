@@ -57,7 +57,7 @@ pub enum Action {
     ReadOthersMail,
     /// Make, change, empty and delete streams and consumers.
     Manage,
-    /// Hear what the server tells of streams and consumers.
+    /// Hear what becomes of streams, consumers and deliveries.
     ReadAdvisories,
     /// Hear its own replies.
     HearReplies,
@@ -175,7 +175,7 @@ impl Action {
             Self::AckForOthers => "end deliveries of another role",
             Self::ReadOthersMail => "read what was sent to another role",
             Self::Manage => "make, change, empty and delete streams and consumers",
-            Self::ReadAdvisories => "hear what the server tells of streams and consumers",
+            Self::ReadAdvisories => "hear what becomes of streams, consumers and deliveries",
             Self::HearReplies => "hear its own replies",
             Self::HearOthersReplies => "hear the replies to others",
             Self::Commit => "commit for other processes",
@@ -209,7 +209,7 @@ impl Action {
             | Self::ReadPresence
             | Self::ReadMeetings => reading(self, scope),
             Self::Inspect | Self::ReadQueues | Self::Manage | Self::AskServer => asking(self),
-            Self::ReadAdvisories => subscribe(["$JS.EVENT.>".to_owned()]),
+            Self::ReadAdvisories => subscribe(["$JS.EVENT.>".to_owned(), "$JS.ACK.>".to_owned()]),
             Self::HearReplies => subscribe([format!("{}.>", inbox_prefix(scope.name))]),
             Self::HearOthersReplies => subscribe(["_INBOX.>".to_owned()]),
             Self::Commit => commit(scope),

@@ -1,3 +1,5 @@
+//! Holds that the lists are what the table says, and that no two users share what is private.
+
 use proptest::prelude::*;
 
 use super::*;
