@@ -170,11 +170,12 @@ pub(super) fn user(
 /// The order to forget accounts.
 pub(super) fn deletion(
     signer: &KeyPair,
-    operator: &str,
     accounts: &[&str],
     now: Time,
 ) -> Result<String, nkeys::error::Error> {
-    let about = Subject { name: "delete", key: operator, from: now, until: None };
+    // The server wants it to be about the key that signs it.
+    let key = signer.public_key();
+    let about = Subject { name: "delete", key: &key, from: now, until: None };
     mint(signer, &about, json!({ "type": "generic", "version": 2, "accounts": accounts }))
 }
 

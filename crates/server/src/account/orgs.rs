@@ -195,6 +195,17 @@ impl Orgs {
         Ok(accounts)
     }
 
+    /// The platform's account, as it is now.
+    ///
+    /// # Errors
+    /// See [`AccountError`].
+    pub fn platform_jwt(&self) -> Result<String, AccountError> {
+        let platform = self.own("platform", KeyPairType::Account)?.identity.public_key();
+        let all = self.accounts()?.into_iter();
+        let found = all.filter(|(key, _)| *key == platform).map(|(_, jwt)| jwt).next();
+        Ok(found.unwrap_or_default())
+    }
+
     fn imports(&self) -> Result<Vec<Value>, AccountError> {
         let records = self.records()?;
         let each = records.iter().flat_map(|(org, it)| jwt::imports(&self.root, org, &it.account));
@@ -439,15 +450,32 @@ impl Orgs {
         Ok(meant)
     }
 
+    /// Gives the users of this machine new credentials where those that they have were revoked.
+    ///
+    /// # Errors
+    /// See [`AccountError`].
+    pub fn renew_revoked(&self, org: &OrgId) -> Result<(), AccountError> {
+        for user in [User::Operator, User::Server] {
+            if self.local_creds(org, &user).exists() {
+                let record = self.record(org)?;
+                let name = user.name();
+                let stands = |it: &&Issued| !record.revoked.contains_key(&it.key);
+                if record.users.iter().filter(|it| it.name == name).filter(stands).count() == 0 {
+                    self.renew_local(org, &user)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The order by which the server forgets the org.
     ///
     /// # Errors
     /// See [`AccountError`].
     pub fn deletion_of(&self, org: &OrgId) -> Result<String, AccountError> {
         let record = self.record(org)?;
-        let operator = self.operator()?;
-        let key = operator.identity.public_key();
-        Ok(jwt::deletion(&operator.signing, &key, &[&record.account], clock::now())?)
+        let signer = self.operator()?.signing;
+        Ok(jwt::deletion(&signer, &[&record.account], clock::now())?)
     }
 
     /// Forgets the org: its record, its keys, and the credentials of this machine. The name may be

@@ -6,6 +6,7 @@
     reason = "a test ends with a message"
 )]
 
+mod attack;
 mod bodies;
 mod engine;
 mod orphan;
