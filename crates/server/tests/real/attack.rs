@@ -11,7 +11,7 @@ use sinew_model::{
 };
 use sinew_server::{
     account::{Directory, Orgs, Quota},
-    engine::{Config, Engine},
+    engine::{Config, Engine, State},
 };
 use sinew_testkit::TempDir;
 
@@ -147,7 +147,6 @@ async fn every_cell_of_the_table_is_tried_and_is_as_the_table_says() {
             let attempts = attempts(&user, action);
             for (way, subject) in &attempts {
                 count += 1;
-                // Making and deleting for good is tried elsewhere; `x1.x2` is no call there is.
                 let refused = is_refused(&mut wire, *way, subject, count);
                 let shared = permitted.contains(&(*way, subject.clone()));
                 assert_eq!(refused, !shared, "{user:?} {action:?}: {way:?} {subject}");
@@ -164,106 +163,110 @@ async fn every_cell_of_the_table_is_tried_and_is_as_the_table_says() {
     town.engine.stop().await;
 }
 
+/// Where an agent `cto` would like to listen.
+const EARS: &[&str] = &[
+    ">",
+    "*",
+    "*.>",
+    "genbrain.>",
+    "genbrain.agents.>",
+    "genbrain.agents.*.inbox",
+    "genbrain.agents.*.tasks",
+    "genbrain.agents.qa.>",
+    "genbrain.agents.qa.inbox",
+    "genbrain.agents.qa.meetings",
+    "genbrain.agents.qa.tasks",
+    "genbrain.org.>",
+    "genbrain.org.*.tasks.*",
+    "genbrain.org.other.events",
+    "genbrain.commit.*",
+    "genbrain.commit.TASK_LOG",
+    "_INBOX.>",
+    "_INBOX.*.>",
+    "_INBOX.agent-qa.>",
+    "_INBOX.operator.>",
+    "_INBOX.server.>",
+    "$JS.>",
+    "$JS.ACK.>",
+    "$JS.API.>",
+    "$JS.EVENT.>",
+    "$JS.EVENT.ADVISORY.>",
+    "$SYS.>",
+    "$SYS.ACCOUNT.*.CONNECT",
+    "$SYS.REQ.>",
+];
+
+/// Where it would like to send.
+const MOUTHS: &[&str] = &[
+    "genbrain.agents.qa.heartbeat",
+    "genbrain.org.acme.tasks.T1.revived",
+    "genbrain.org.acme.tasks.completed",
+    "genbrain.org.acme.tasks.T1.unheard",
+    "genbrain.org.other.tasks.T1.created",
+    "genbrain.org.other.events",
+    "genbrain.org.system.health",
+    "genbrain.due.qa.tasks",
+    "genbrain.commit.TASK_LOG",
+    "_INBOX.agent-qa.x",
+    "_INBOX.operator.x.y",
+    "$JS.ACK.AGENT_TASKS.qa-agent-consumer.1.1.1.0.0",
+    "$JS.ACK._.ACCHASH.AGENT_TASKS.qa-agent-consumer.1.1.1.0.0",
+    "$JS.ACK.AGENT_TASKS.qa-agent-consumer-urgent.1.1.1.0.0",
+    "$JS.ACK.AGENT_MAIL.x.1.1.1.0.0",
+    "$JS.API.CONSUMER.MSG.NEXT.AGENT_TASKS.qa-agent-consumer",
+    "$JS.API.CONSUMER.INFO.AGENT_TASKS.qa-agent-consumer",
+    "$JS.API.CONSUMER.CREATE.AGENT_TASKS.cto-agent-consumer",
+    "$JS.API.CONSUMER.CREATE.AGENT_TASKS.cto-agent-consumer.genbrain.agents.qa.tasks",
+    "$JS.API.CONSUMER.CREATE.AGENT_TASKS.qa-agent-consumer.genbrain.agents.qa.tasks",
+    "$JS.API.CONSUMER.CREATE.AGENT_TASKS.x.>",
+    "$JS.API.CONSUMER.CREATE.AGENT_TASKS",
+    "$JS.API.CONSUMER.DURABLE.CREATE.AGENT_TASKS.cto-agent-consumer",
+    "$JS.API.CONSUMER.CREATE.AGENT_MAIL.x",
+    "$JS.API.CONSUMER.CREATE.AGENT_MAIL.x.>",
+    "$JS.API.CONSUMER.CREATE.AGENT_MAIL.x.genbrain.agents.qa.inbox",
+    "$JS.API.CONSUMER.CREATE.AGENT_MAIL.x.genbrain.agents.*.inbox",
+    "$JS.API.CONSUMER.CREATE.TASK_SCHEDULES.x.>",
+    "$JS.API.CONSUMER.DELETE.AGENT_TASKS.cto-agent-consumer",
+    "$JS.API.CONSUMER.DELETE.AGENT_TASKS.qa-agent-consumer",
+    "$JS.API.CONSUMER.PAUSE.AGENT_TASKS.qa-agent-consumer",
+    "$JS.API.CONSUMER.RESET.AGENT_TASKS.qa-agent-consumer",
+    "$JS.API.CONSUMER.NAMES.AGENT_MAIL",
+    "$JS.API.CONSUMER.LIST.AGENT_MAIL",
+    "$JS.API.CONSUMER.LEADER.STEPDOWN.AGENT_TASKS.qa-agent-consumer",
+    "$JS.API.STREAM.MSG.GET.AGENT_MAIL",
+    "$JS.API.DIRECT.GET.AGENT_MAIL",
+    "$JS.API.DIRECT.GET.AGENT_MAIL.genbrain.agents.qa.inbox",
+    "$JS.API.STREAM.MSG.DELETE.AGENT_TASKS",
+    "$JS.API.STREAM.MSG.DELETE.TASK_LOG",
+    "$JS.API.STREAM.DELETE.TASK_LOG",
+    "$JS.API.STREAM.PURGE.AGENT_TASKS",
+    "$JS.API.STREAM.PURGE.TASK_LOG",
+    "$JS.API.STREAM.UPDATE.TASK_LOG",
+    "$JS.API.STREAM.CREATE.MINE",
+    "$JS.API.STREAM.SNAPSHOT.AGENT_MAIL",
+    "$JS.API.STREAM.RESTORE.AGENT_MAIL",
+    "$JS.API.STREAM.LEADER.STEPDOWN.TASK_LOG",
+    "$JS.API.STREAM.PEER.REMOVE.TASK_LOG",
+    "$JS.API.META.LEADER.STEPDOWN",
+    "$JS.API.ACCOUNT.PURGE.x",
+    "$JS.API.SERVER.REMOVE",
+    "$SYS.REQ.CLAIMS.UPDATE",
+    "$SYS.REQ.CLAIMS.LIST",
+    "$SYS.REQ.CLAIMS.DELETE",
+    "$SYS.REQ.SERVER.PING",
+    "$SYS.REQ.ACCOUNT.x.CONNZ",
+    "$SYS.REQ.USER.INFO",
+    "$SYS.REQ.SERVER.x.KICK",
+];
+
 /// What an agent may not do beyond the table: with wildcards, on streams, on others' deliveries.
 #[tokio::test]
 async fn an_agent_cannot_widen_what_it_may() {
     let town = Town::build().await;
     let mut wire = town.wire("acme", &User::Agent(role("cto")));
-    let subscribe = [
-        ">",
-        "*",
-        "*.>",
-        "genbrain.>",
-        "genbrain.agents.>",
-        "genbrain.agents.*.inbox",
-        "genbrain.agents.*.tasks",
-        "genbrain.agents.qa.>",
-        "genbrain.agents.qa.inbox",
-        "genbrain.agents.qa.meetings",
-        "genbrain.agents.qa.tasks",
-        "genbrain.org.>",
-        "genbrain.org.*.tasks.*",
-        "genbrain.org.other.events",
-        "genbrain.commit.*",
-        "genbrain.commit.TASK_LOG",
-        "_INBOX.>",
-        "_INBOX.*.>",
-        "_INBOX.agent-qa.>",
-        "_INBOX.operator.>",
-        "_INBOX.server.>",
-        "$JS.>",
-        "$JS.ACK.>",
-        "$JS.API.>",
-        "$JS.EVENT.>",
-        "$JS.EVENT.ADVISORY.>",
-        "$SYS.>",
-        "$SYS.ACCOUNT.*.CONNECT",
-        "$SYS.REQ.>",
-    ];
-    let publish = [
-        "genbrain.agents.qa.heartbeat",
-        "genbrain.org.acme.tasks.T1.revived",
-        "genbrain.org.acme.tasks.completed",
-        "genbrain.org.acme.tasks.T1.unheard",
-        "genbrain.org.other.tasks.T1.created",
-        "genbrain.org.other.events",
-        "genbrain.org.system.health",
-        "genbrain.due.qa.tasks",
-        "genbrain.commit.TASK_LOG",
-        "_INBOX.agent-qa.x",
-        "_INBOX.operator.x.y",
-        "$JS.ACK.AGENT_TASKS.qa-agent-consumer.1.1.1.0.0",
-        "$JS.ACK._.ACCHASH.AGENT_TASKS.qa-agent-consumer.1.1.1.0.0",
-        "$JS.ACK.AGENT_TASKS.qa-agent-consumer-urgent.1.1.1.0.0",
-        "$JS.ACK.AGENT_MAIL.x.1.1.1.0.0",
-        "$JS.API.CONSUMER.MSG.NEXT.AGENT_TASKS.qa-agent-consumer",
-        "$JS.API.CONSUMER.INFO.AGENT_TASKS.qa-agent-consumer",
-        "$JS.API.CONSUMER.CREATE.AGENT_TASKS.cto-agent-consumer",
-        "$JS.API.CONSUMER.CREATE.AGENT_TASKS.cto-agent-consumer.genbrain.agents.qa.tasks",
-        "$JS.API.CONSUMER.CREATE.AGENT_TASKS.qa-agent-consumer.genbrain.agents.qa.tasks",
-        "$JS.API.CONSUMER.CREATE.AGENT_TASKS.x.>",
-        "$JS.API.CONSUMER.CREATE.AGENT_TASKS",
-        "$JS.API.CONSUMER.DURABLE.CREATE.AGENT_TASKS.cto-agent-consumer",
-        "$JS.API.CONSUMER.CREATE.AGENT_MAIL.x",
-        "$JS.API.CONSUMER.CREATE.AGENT_MAIL.x.>",
-        "$JS.API.CONSUMER.CREATE.AGENT_MAIL.x.genbrain.agents.qa.inbox",
-        "$JS.API.CONSUMER.CREATE.AGENT_MAIL.x.genbrain.agents.*.inbox",
-        "$JS.API.CONSUMER.CREATE.TASK_SCHEDULES.x.>",
-        "$JS.API.CONSUMER.DELETE.AGENT_TASKS.cto-agent-consumer",
-        "$JS.API.CONSUMER.DELETE.AGENT_TASKS.qa-agent-consumer",
-        "$JS.API.CONSUMER.PAUSE.AGENT_TASKS.qa-agent-consumer",
-        "$JS.API.CONSUMER.RESET.AGENT_TASKS.qa-agent-consumer",
-        "$JS.API.CONSUMER.NAMES.AGENT_MAIL",
-        "$JS.API.CONSUMER.LIST.AGENT_MAIL",
-        "$JS.API.CONSUMER.LEADER.STEPDOWN.AGENT_TASKS.qa-agent-consumer",
-        "$JS.API.STREAM.MSG.GET.AGENT_MAIL",
-        "$JS.API.DIRECT.GET.AGENT_MAIL",
-        "$JS.API.DIRECT.GET.AGENT_MAIL.genbrain.agents.qa.inbox",
-        "$JS.API.STREAM.MSG.DELETE.AGENT_TASKS",
-        "$JS.API.STREAM.MSG.DELETE.TASK_LOG",
-        "$JS.API.STREAM.DELETE.TASK_LOG",
-        "$JS.API.STREAM.PURGE.AGENT_TASKS",
-        "$JS.API.STREAM.PURGE.TASK_LOG",
-        "$JS.API.STREAM.UPDATE.TASK_LOG",
-        "$JS.API.STREAM.CREATE.MINE",
-        "$JS.API.STREAM.SNAPSHOT.AGENT_MAIL",
-        "$JS.API.STREAM.RESTORE.AGENT_MAIL",
-        "$JS.API.STREAM.LEADER.STEPDOWN.TASK_LOG",
-        "$JS.API.STREAM.PEER.REMOVE.TASK_LOG",
-        "$JS.API.META.LEADER.STEPDOWN",
-        "$JS.API.ACCOUNT.PURGE.x",
-        "$JS.API.SERVER.REMOVE",
-        "$SYS.REQ.CLAIMS.UPDATE",
-        "$SYS.REQ.CLAIMS.LIST",
-        "$SYS.REQ.CLAIMS.DELETE",
-        "$SYS.REQ.SERVER.PING",
-        "$SYS.REQ.ACCOUNT.x.CONNZ",
-        "$SYS.REQ.USER.INFO",
-        "$SYS.REQ.SERVER.x.KICK",
-    ];
-    let subscribe = subscribe.map(|subject| (Way::Subscribe, subject));
-    let publish = publish.map(|subject| (Way::Publish, subject));
-    for (number, (way, subject)) in subscribe.into_iter().chain(publish).enumerate() {
+    let subscribe = EARS.iter().map(|subject| (Way::Subscribe, *subject));
+    let publish = MOUTHS.iter().map(|subject| (Way::Publish, *subject));
+    for (number, (way, subject)) in subscribe.chain(publish).enumerate() {
         assert!(is_refused(&mut wire, way, subject, number), "{way:?} {subject} went through");
     }
     // The very same connection still does its own work.
@@ -304,7 +307,7 @@ async fn nobody_reaches_another_org_however_much_it_may_in_its_own() {
     // The same names in the other account are other streams: what is deleted here stays there.
     let gone: serde_json::Value =
         acme.api("STREAM.DELETE.AGENT_MAIL", &serde_json::Value::Null).await.expect("deleting");
-    assert_eq!(gone["success"], true);
+    assert_eq!(gone.get("success"), Some(&true.into()));
     assert_eq!(other.stream_state("AGENT_MAIL").await.expect("a state"), before);
     town.engine.stop().await;
 }
@@ -358,5 +361,54 @@ async fn expired_and_foreign_credentials_let_nobody_in() {
     let seed = two.split("-----BEGIN USER NKEY SEED").nth(1).expect("a seed");
     let mixed = format!("{jwt}-----BEGIN USER NKEY SEED{seed}");
     Wire::enter(url, &mixed).err().expect("a stolen JWT without its key lets in");
+    town.engine.stop().await;
+}
+
+/// The right to end deliveries is in the credentials and not bound to the connection on which they
+/// came, so a lease is renewed across a reconnect.
+#[tokio::test]
+async fn a_lease_is_renewed_across_a_restart_of_the_server() {
+    let town = Town::build().await;
+    let bus = town.bus("acme", &User::Agent(role("cto"))).await;
+    let mut settings = sinew_agent::Settings::new(role("cto"));
+    let topology = Topology::overlaid(&bus, "[consumers]\nack_wait = \"1s\"").expect("TOML");
+    settings.topology = Some(topology);
+    let runtime = sinew_agent::Runtime::new(bus, settings);
+    let stop = tokio_util::sync::CancellationToken::new();
+    let (open, gate) = tokio::sync::watch::channel(false);
+    let handler = move |_task: sinew_agent::Context| {
+        let mut gate = gate.clone();
+        async move {
+            gate.wait_for(|open| *open).await.expect("a gate");
+            Ok("done".into())
+        }
+    };
+    let running = tokio::spawn(runtime.run(handler, stop.clone()));
+    let boss = town.bus("acme", &User::Agent(role("qa"))).await;
+    let client = sinew_agent::Client::new(boss, role("qa"));
+    let what = sinew_agent::Delegation::new(role("cto"), "Long".to_owned());
+    let id = client.delegate(what).await.expect("delegating").id;
+    let started = async || {
+        let state = client.state(&id).await.map_err(|error| error.to_string())?;
+        let running = state.as_ref().and_then(|it| it.running().map(|start| start.attempt));
+        if running == Some(1) { Ok(()) } else { Err(format!("{state:?}")) }
+    };
+    let long = std::time::Duration::from_secs(30);
+    sinew_testkit::wait::until("the start", long, started).await;
+    let mut states = town.engine.states();
+    let State::Ready { pid, .. } = states.borrow_and_update().clone() else { panic!("not ready") };
+    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw).expect("a pid");
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("killing");
+    let is_back = |state: &State| matches!(state, State::Ready { restarts: 1, .. });
+    states.wait_for(is_back).await.expect("a state");
+    sinew_testkit::wait::until("the log to be there again", long, started).await;
+    let three = std::time::Duration::from_secs(3);
+    sinew_testkit::wait::holds("one attempt over three ack waits", three, started).await;
+    open.send_replace(true);
+    let outcome = client.outcome(&id).await.expect("an outcome");
+    assert_eq!(outcome.attempts, 1);
+    stop.cancel();
+    let tally = running.await.expect("not panicking").expect("running");
+    assert_eq!((tally.started, tally.dropped), (1, 0), "it was delivered again");
     town.engine.stop().await;
 }

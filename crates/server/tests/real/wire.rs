@@ -32,14 +32,18 @@ impl Wire {
         let claims = jwt.split('.').nth(1).expect("claims");
         let claims = data_encoding::BASE64URL_NOPAD.decode(claims.as_bytes()).expect("base64");
         let claims: serde_json::Value = serde_json::from_slice(&claims).expect("JSON");
-        let inbox = format!("_INBOX.{}.wire", claims["name"].as_str().expect("a name"));
+        let inbox = format!(
+            "_INBOX.{}.wire",
+            claims.get("name").and_then(|it| it.as_str()).expect("a name")
+        );
         let address = url.strip_prefix("nats://").expect("an address of NATS");
         let stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(Duration::from_secs(10)))?;
         let mut wire = Self { stream: BufReader::new(stream), inbox };
         let info = wire.line()?;
-        let info: serde_json::Value = serde_json::from_str(&info[4..]).expect("INFO");
-        let nonce = info["nonce"].as_str().expect("a nonce");
+        let info: serde_json::Value =
+            serde_json::from_str(info.trim_start_matches("INFO")).expect("INFO");
+        let nonce = info.get("nonce").and_then(|it| it.as_str()).expect("a nonce");
         let key = nkeys::KeyPair::from_seed(seed).expect("a key");
         let signature = key.sign(nonce.as_bytes()).expect("signing");
         let hello = json!({
