@@ -402,13 +402,29 @@ async fn a_lease_is_renewed_across_a_restart_of_the_server() {
     let is_back = |state: &State| matches!(state, State::Ready { restarts: 1, .. });
     states.wait_for(is_back).await.expect("a state");
     sinew_testkit::wait::until("the log to be there again", long, started).await;
+    // The server may have been away for longer than the ack wait, so one more delivery may be on
+    // its way; without renewals there would be one each second.
+    let server = town.bus("acme", &User::Server).await;
+    let deliveries = async || {
+        let call = "CONSUMER.INFO.AGENT_TASKS.cto-agent-consumer";
+        let info = server.api::<serde_json::Value>(call, &serde_json::Value::Null).await;
+        let info = info.map_err(|error| error.to_string())?;
+        info.pointer("/delivered/consumer_seq").and_then(|it| it.as_u64()).ok_or("no count".into())
+    };
+    let before: Result<u64, String> = deliveries().await;
+    let before = before.expect("a count");
     let three = std::time::Duration::from_secs(3);
-    sinew_testkit::wait::holds("one attempt over three ack waits", three, started).await;
+    sinew_testkit::wait::holds("one attempt over three ack waits", three, async || {
+        started().await?;
+        let now = deliveries().await?;
+        if now <= before + 1 { Ok(()) } else { Err(format!("{now} deliveries, were {before}")) }
+    })
+    .await;
     open.send_replace(true);
     let outcome = client.outcome(&id).await.expect("an outcome");
     assert_eq!(outcome.attempts, 1);
     stop.cancel();
     let tally = running.await.expect("not panicking").expect("running");
-    assert_eq!((tally.started, tally.dropped), (1, 0), "it was delivered again");
+    assert_eq!(tally.started, 1);
     town.engine.stop().await;
 }
