@@ -3,8 +3,10 @@
 use super::{Rule, Scope, Way, inbox_prefix};
 use crate::{
     stream::{
-        AGENT_MAIL, AGENT_PRESENCE, AGENT_TASKS, MEETINGS, ORG_EVENTS, TASK_LOG, TASK_SCHEDULES,
+        AGENT_CONTROL, AGENT_MAIL, AGENT_PRESENCE, AGENT_TASKS, BODIES, ENDS_CONSUMER, FIRINGS,
+        MEETINGS, OBJ_BODIES, ORG_EVENTS, TASK_LOG, TASK_RECURRING, TASK_SCHEDULES,
     },
+    subject::Subjects,
     task::Transition,
 };
 
@@ -19,6 +21,10 @@ pub enum Action {
     Broadcast,
     /// Have work put on a queue later.
     Schedule,
+    /// Have work delegated again and again.
+    Recur,
+    /// Keep large bodies, and take back those that were kept.
+    KeepBodies,
     /// Write to the logs of tasks.
     Append,
     /// Bring a task back that has ended.
@@ -43,10 +49,18 @@ pub enum Action {
     ReadPresence,
     /// Hear and read what meetings said.
     ReadMeetings,
+    /// Read large bodies.
+    ReadBodies,
+    /// See which tasks recur.
+    ReadRecurring,
+    /// See and hear where the flow of work is stopped.
+    ReadControl,
     /// Look at the streams, and at what the queues hold.
     Inspect,
     /// Look at messages that wait in a queue or in a schedule.
     ReadQueues,
+    /// Stop the flow of work and let it go on.
+    Control,
     /// Show signs of life of another role.
     BeatForOthers,
     /// Pull the work of another role.
@@ -63,6 +77,8 @@ pub enum Action {
     HearReplies,
     /// Hear the replies to others.
     HearOthersReplies,
+    /// End deliveries of the controllers.
+    AckControllers,
     /// Commit for other processes.
     Commit,
     /// Have something committed by another process.
@@ -81,11 +97,13 @@ const NOBODY: [bool; 4] = [false, false, false, false];
 
 impl Action {
     /// All actions.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 37] = [
         Self::Delegate,
         Self::SendMail,
         Self::Broadcast,
         Self::Schedule,
+        Self::Recur,
+        Self::KeepBodies,
         Self::Append,
         Self::Revive,
         Self::Emit,
@@ -98,8 +116,12 @@ impl Action {
         Self::ReadEvents,
         Self::ReadPresence,
         Self::ReadMeetings,
+        Self::ReadBodies,
+        Self::ReadRecurring,
+        Self::ReadControl,
         Self::Inspect,
         Self::ReadQueues,
+        Self::Control,
         Self::BeatForOthers,
         Self::PullForOthers,
         Self::AckForOthers,
@@ -108,6 +130,7 @@ impl Action {
         Self::ReadAdvisories,
         Self::HearReplies,
         Self::HearOthersReplies,
+        Self::AckControllers,
         Self::Commit,
         Self::AskToCommit,
         Self::Impersonate,
@@ -121,6 +144,8 @@ impl Action {
             | Self::SendMail
             | Self::Broadcast
             | Self::Schedule
+            | Self::Recur
+            | Self::KeepBodies
             | Self::Append
             | Self::Emit
             | Self::Meet
@@ -133,9 +158,13 @@ impl Action {
             | Self::ReadEvents
             | Self::ReadPresence
             | Self::ReadMeetings
+            | Self::ReadBodies
+            | Self::ReadRecurring
+            | Self::ReadControl
             | Self::Inspect
             | Self::HearReplies => EVERYBODY,
             Self::Revive
+            | Self::Control
             | Self::BeatForOthers
             | Self::PullForOthers
             | Self::AckForOthers
@@ -143,7 +172,7 @@ impl Action {
             | Self::Manage
             | Self::ReadAdvisories
             | Self::AskToCommit => OWNERS,
-            Self::Commit => CONTROLLERS,
+            Self::AckControllers | Self::Commit => CONTROLLERS,
             Self::HearOthersReplies | Self::Impersonate | Self::AskServer => NOBODY,
         }
     }
@@ -156,6 +185,8 @@ impl Action {
             Self::SendMail => "write to any inbox",
             Self::Broadcast => "write to everybody",
             Self::Schedule => "have work put on a queue later",
+            Self::Recur => "have work delegated again and again",
+            Self::KeepBodies => "keep large bodies and take them back",
             Self::Append => "write to the logs of tasks",
             Self::Revive => "bring back a task that has ended",
             Self::Emit => "tell what was done",
@@ -168,8 +199,12 @@ impl Action {
             Self::ReadEvents => "read what was told, and the samples of runtimes",
             Self::ReadPresence => "see who is alive",
             Self::ReadMeetings => "read and hear meetings",
+            Self::ReadBodies => "read large bodies",
+            Self::ReadRecurring => "see which tasks recur",
+            Self::ReadControl => "see and hear where the flow of work is stopped",
             Self::Inspect => "look at the streams, and at what the queues hold",
             Self::ReadQueues => "look at messages that wait in a queue or a schedule",
+            Self::Control => "stop the flow of work and let it go on",
             Self::BeatForOthers => "show signs of life of another role",
             Self::PullForOthers => "pull the work of another role",
             Self::AckForOthers => "end deliveries of another role",
@@ -178,6 +213,7 @@ impl Action {
             Self::ReadAdvisories => "hear what becomes of streams, consumers and deliveries",
             Self::HearReplies => "hear its own replies",
             Self::HearOthersReplies => "hear the replies to others",
+            Self::AckControllers => "end deliveries of the controllers",
             Self::Commit => "commit for other processes",
             Self::AskToCommit => "have something committed by another process",
             Self::Impersonate => "say what only a stream may say",
@@ -193,10 +229,12 @@ impl Action {
             | Self::SendMail
             | Self::Broadcast
             | Self::Schedule
+            | Self::Recur
             | Self::Append
             | Self::Revive
             | Self::Emit
             | Self::Meet
+            | Self::Control
             | Self::Beat
             | Self::BeatForOthers
             | Self::Impersonate => saying(self, scope),
@@ -207,8 +245,16 @@ impl Action {
             | Self::ReadLog
             | Self::ReadEvents
             | Self::ReadPresence
-            | Self::ReadMeetings => reading(self, scope),
-            Self::Inspect | Self::ReadQueues | Self::Manage | Self::AskServer => asking(self),
+            | Self::ReadMeetings
+            | Self::ReadControl => reading(self, scope),
+            Self::KeepBodies => keeping_bodies(),
+            Self::ReadBodies
+            | Self::ReadRecurring
+            | Self::Inspect
+            | Self::ReadQueues
+            | Self::Manage
+            | Self::AskServer => asking(self),
+            Self::AckControllers => acks([(TASK_LOG, ENDS_CONSUMER), (TASK_SCHEDULES, FIRINGS)]),
             Self::ReadAdvisories => subscribe(["$JS.EVENT.>".to_owned(), "$JS.ACK.>".to_owned()]),
             Self::HearReplies => subscribe([format!("{}.>", inbox_prefix(scope.name))]),
             Self::HearOthersReplies => subscribe(["_INBOX.>".to_owned()]),
@@ -236,6 +282,8 @@ fn saying(action: Action, scope: &Scope<'_>) -> Vec<Rule> {
         Action::SendMail => vec![under("agents.*.inbox"), under("agents.*.meetings")],
         Action::Broadcast => vec![under("agents.broadcast")],
         Action::Schedule => vec![under("schedules.*")],
+        Action::Recur => vec![under("recurring.*")],
+        Action::Control => vec![under("agents.*.control.>")],
         Action::Append => {
             Transition::ALL.into_iter().filter(|it| *it != Transition::Revived).map(entry).collect()
         }
@@ -271,13 +319,27 @@ fn pulling(scope: &Scope<'_>) -> Vec<Rule> {
 
 fn acking(scope: &Scope<'_>) -> Vec<Rule> {
     let consumers = scope.own.consumers(scope.subjects);
-    publish(consumers.into_iter().flat_map(|(name, _)| {
+    acks(consumers.iter().map(|(name, _)| (AGENT_TASKS, name.as_str())))
+}
+
+fn acks<'a>(consumers: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<Rule> {
+    publish(consumers.into_iter().flat_map(|(stream, name)| {
         [
-            format!("$JS.ACK.{AGENT_TASKS}.{name}.>"),
+            format!("$JS.ACK.{stream}.{name}.>"),
             // The form that has domain and account before the stream.
-            format!("$JS.ACK.*.*.{AGENT_TASKS}.{name}.>"),
+            format!("$JS.ACK.*.*.{stream}.{name}.>"),
         ]
     }))
+}
+
+/// Who writes a body tells of it and may take back its parts; a deleted part is no more than a part
+/// that was overwritten, and readers check the hash of the whole.
+fn keeping_bodies() -> Vec<Rule> {
+    publish([
+        Subjects::object(BODIES, "*").into(),
+        Subjects::chunks(BODIES, "*").into(),
+        format!("$JS.API.STREAM.PURGE.{OBJ_BODIES}"),
+    ])
 }
 
 /// What it takes to read `filter` of a stream: a consumer of its own, under a name that nobody can
@@ -323,13 +385,28 @@ fn reading(action: Action, scope: &Scope<'_>) -> Vec<Rule> {
         Action::ReadMeetings => {
             scanning(MEETINGS, &[under("meetings.*.messages"), under("meetings.*.decisions")])
         }
+        Action::ReadControl => {
+            let mut rules = subscribe([under("agents.*.control.>")]);
+            rules.extend(publish([format!("$JS.API.STREAM.MSG.GET.{AGENT_CONTROL}")]));
+            rules
+        }
         _ => Vec::new(),
     }
 }
 
 /// The streams that a look without names is about.
-const STREAMS: [&str; 7] =
-    [TASK_SCHEDULES, AGENT_TASKS, TASK_LOG, AGENT_MAIL, AGENT_PRESENCE, ORG_EVENTS, MEETINGS];
+const STREAMS: [&str; 10] = [
+    TASK_SCHEDULES,
+    AGENT_TASKS,
+    TASK_LOG,
+    TASK_RECURRING,
+    AGENT_MAIL,
+    AGENT_PRESENCE,
+    ORG_EVENTS,
+    MEETINGS,
+    OBJ_BODIES,
+    AGENT_CONTROL,
+];
 
 fn asking(action: Action) -> Vec<Rule> {
     #[expect(clippy::wildcard_enum_match_arm, reason = "the caller sends only what is asked here")]
@@ -343,6 +420,8 @@ fn asking(action: Action) -> Vec<Rule> {
         Action::ReadQueues => [AGENT_TASKS, TASK_SCHEDULES]
             .map(|stream| format!("$JS.API.STREAM.MSG.GET.{stream}"))
             .into(),
+        Action::ReadBodies => vec![format!("$JS.API.STREAM.MSG.GET.{OBJ_BODIES}")],
+        Action::ReadRecurring => vec![format!("$JS.API.STREAM.MSG.GET.{TASK_RECURRING}")],
         Action::Manage => vec!["$JS.API.>".to_owned()],
         Action::AskServer => vec!["$SYS.>".to_owned()],
         _ => Vec::new(),

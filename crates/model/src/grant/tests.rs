@@ -151,3 +151,17 @@ fn the_page_is_what_the_table_says() {
         panic!("docs/reference/permissions.md is old; the new one is {}", fresh.display());
     }
 }
+
+#[test]
+fn whoever_looks_may_look_at_every_stream() {
+    let subjects = acme();
+    let names: Vec<_> =
+        crate::stream::Catalogue::standard(&subjects).streams.iter().map(|it| it.name).collect();
+    for user in users() {
+        let allowed = allowed(&subjects, &user);
+        for name in &names {
+            let info = format!("$JS.API.STREAM.INFO.{name}");
+            assert!(may(&allowed, Way::Publish, &info), "{user:?}: {info}");
+        }
+    }
+}
