@@ -93,6 +93,16 @@ impl User {
         }
     }
 
+    /// The user of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        let others = [Self::Observer, Self::Operator, Self::Server];
+        match name.strip_prefix("agent-") {
+            Some(role) => role.parse().ok().map(Self::Agent),
+            None => others.into_iter().find(|it| it.name() == name),
+        }
+    }
+
     /// What the subjects of its replies begin with.
     #[must_use]
     pub fn inbox_prefix(&self) -> String {

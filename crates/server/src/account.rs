@@ -16,6 +16,7 @@
 mod directory;
 mod jwt;
 mod keys;
+mod local;
 mod orgs;
 mod record;
 

@@ -10,8 +10,8 @@ mod rotate;
 
 use serde_json::Value;
 use sinew_agent::{Client, Emission};
-use sinew_bus::{Auth, Bus};
-use sinew_model::{OrgId, grant::User};
+use sinew_bus::{Auth, Bus, ensure::Ensured};
+use sinew_model::{OrgId, grant::User, stream::ORG_EVENTS};
 use sinew_server::{
     account::{Directory, Orgs},
     context::Context,
@@ -77,8 +77,28 @@ impl Here {
 
     /// Tells the server what is new about an org.
     async fn tell(&self, directory: &Directory, org: &OrgId) -> anyhow::Result<()> {
-        for jwt in self.orgs.news_of(org)? {
-            directory.put(&jwt).await?;
+        Ok(directory.put(&self.orgs.org_jwt(org)?).await?)
+    }
+
+    /// Makes the streams of an org where it is used for the first time, and says then on its events
+    /// what was done to it before.
+    async fn make_streams(&self, org: &OrgId) -> anyhow::Result<()> {
+        let bus = self.enter(org).await?;
+        let topology = self.orgs.record(org)?.quota.topology(&bus)?;
+        let mut is_new = false;
+        for spec in &topology.catalogue().streams {
+            let ensured = topology.ensure_stream(&bus, spec.name).await?;
+            is_new |= spec.name == ORG_EVENTS && ensured == Ensured::Created;
+        }
+        if !is_new {
+            return Ok(());
+        }
+        let client = Client::new(bus, "operator".parse()?);
+        for entry in self.orgs.history(org)? {
+            if let Some(action) = entry.get("action").and_then(Value::as_str) {
+                let what = Emission::new(action).kind("org.audit").details(entry.clone());
+                client.emit(what).await?;
+            }
         }
         Ok(())
     }

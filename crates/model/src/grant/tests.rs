@@ -48,7 +48,9 @@ fn every_cell_of_the_table_is_what_the_lists_say() {
             );
             let own = match &user {
                 User::Agent(role) if !of_others => Whose::Of(role),
-                _ => Whose::Of(&other),
+                User::Agent(_) | User::Observer | User::Operator | User::Server => {
+                    Whose::Of(&other)
+                }
             };
             let scope = Scope { subjects: &subjects, own, name: &name };
             let rules = action.rules(&scope);
@@ -66,7 +68,7 @@ fn every_cell_of_the_table_is_what_the_lists_say() {
                     Action::ALL.into_iter().filter(|it| user.kind().may(*it)).any(|it| {
                         let own = match &user {
                             User::Agent(role) => Whose::Of(role),
-                            _ => Whose::Everybody,
+                            User::Observer | User::Operator | User::Server => Whose::Everybody,
                         };
                         it.rules(&Scope { subjects: &subjects, own, name: &name }).contains(rule)
                     })
@@ -163,5 +165,15 @@ fn whoever_looks_may_look_at_every_stream() {
             let info = format!("$JS.API.STREAM.INFO.{name}");
             assert!(may(&allowed, Way::Publish, &info), "{user:?}: {info}");
         }
+    }
+}
+
+#[test]
+fn a_name_leads_back_to_its_user() {
+    for user in users() {
+        assert_eq!(User::named(&user.name()), Some(user));
+    }
+    for name in ["", "agent-", "agent-*", "nobody", "Server"] {
+        assert_eq!(User::named(name), None, "{name}");
     }
 }

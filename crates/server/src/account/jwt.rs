@@ -189,6 +189,19 @@ pub(super) fn creds(jwt: &str, seed: &str) -> String {
     )
 }
 
+/// Whether a `.creds` file gives exactly these rights.
+pub(super) fn gives(creds: &str, allowed: &Allowed) -> bool {
+    let token = creds.lines().find(|line| line.starts_with("ey"));
+    let claims = token.and_then(|token| token.split('.').nth(1));
+    let claims = claims.and_then(|text| BASE64URL_NOPAD.decode(text.as_bytes()).ok());
+    let claims = claims.and_then(|text| serde_json::from_slice::<Value>(&text).ok());
+    claims.is_some_and(|claims| {
+        [("pub", &allowed.publish), ("sub", &allowed.subscribe)]
+            .into_iter()
+            .all(|(way, list)| claims.pointer(&format!("/nats/{way}/allow")) == Some(&json!(list)))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -204,6 +217,9 @@ mod tests {
             until: Some(Time::from_micros(9_000_000)),
         };
         let jwt = user(&key, &about, "A", Some(&Allowed::default())).unwrap();
+        assert!(gives(&creds(&jwt, "S"), &Allowed::default()));
+        let more = Allowed { publish: vec!["a".to_owned()], ..Allowed::default() };
+        assert!(!gives(&creds(&jwt, "S"), &more) && !gives("", &more));
         let parts: Vec<&str> = jwt.split('.').collect();
         let signature = BASE64URL_NOPAD.decode(parts[2].as_bytes()).unwrap();
         let signed = format!("{}.{}", parts[0], parts[1]);

@@ -20,7 +20,7 @@ use sinew_model::{
 
 use super::{
     jwt, keys,
-    record::{Issued, Quota, Record, Revoke, SigningKey},
+    record::{EVERYBODY, Issued, Quota, Record, Revoke, SigningKey},
 };
 use crate::private;
 
@@ -106,6 +106,11 @@ impl Orgs {
         Self { folder: folder.into(), root }
     }
 
+    /// First token of every subject.
+    pub(super) const fn root(&self) -> &Root {
+        &self.root
+    }
+
     /// The credentials of the server's system account.
     #[must_use]
     pub fn system_creds(&self) -> PathBuf {
@@ -170,24 +175,10 @@ impl Orgs {
     pub fn accounts(&self) -> Result<Vec<(String, String)>, AccountError> {
         let _lock = self.lock()?;
         let signer = self.operator()?.signing;
-        let mut accounts = Vec::new();
-        for (name, creds, imports) in [
-            ("system", self.system_creds(), Vec::new()),
-            ("platform", self.platform_creds(), self.imports()?),
-        ] {
-            let own = self.own(name, KeyPairType::Account)?;
-            let key = own.identity.public_key();
-            let about = jwt::Subject { name, key: &key, from: clock::now(), until: None };
-            let signing = own.signing.public_key();
-            accounts.push((key.clone(), jwt::plain_account(&signer, &about, &signing, imports)?));
-            if !creds.exists() {
-                let user = KeyPair::new_user();
-                let user_key = user.public_key();
-                let about = jwt::Subject { name, key: &user_key, from: clock::now(), until: None };
-                let token = jwt::user(&own.signing, &about, &key, None)?;
-                write_creds(&creds, &token, &user)?;
-            }
-        }
+        let mut accounts = vec![
+            self.own_account(&signer, "system", &self.system_creds(), Vec::new())?,
+            self.own_account(&signer, "platform", &self.platform_creds(), self.imports()?)?,
+        ];
         for (org, record) in self.records()? {
             let token = jwt::org_account(&signer, (&self.root, &org), &record, clock::now())?;
             accounts.push((record.account, token));
@@ -195,15 +186,27 @@ impl Orgs {
         Ok(accounts)
     }
 
-    /// The platform's account, as it is now.
-    ///
-    /// # Errors
-    /// See [`AccountError`].
-    pub fn platform_jwt(&self) -> Result<String, AccountError> {
-        let platform = self.own("platform", KeyPairType::Account)?.identity.public_key();
-        let all = self.accounts()?.into_iter();
-        let found = all.filter(|(key, _)| *key == platform).map(|(_, jwt)| jwt).next();
-        Ok(found.unwrap_or_default())
+    /// An account of the server's own with its JWT; its user is made where there is none.
+    fn own_account(
+        &self,
+        signer: &KeyPair,
+        name: &str,
+        creds: &Path,
+        imports: Vec<Value>,
+    ) -> Result<(String, String), AccountError> {
+        let own = self.own(name, KeyPairType::Account)?;
+        let key = own.identity.public_key();
+        let about = jwt::Subject { name, key: &key, from: clock::now(), until: None };
+        let signing = own.signing.public_key();
+        let account = jwt::plain_account(signer, &about, &signing, imports)?;
+        if !creds.exists() {
+            let user = KeyPair::new_user();
+            let user_key = user.public_key();
+            let about = jwt::Subject { name, key: &user_key, from: clock::now(), until: None };
+            let token = jwt::user(&own.signing, &about, &key, None)?;
+            write_creds(creds, &token, &user)?;
+        }
+        Ok((key, account))
     }
 
     fn imports(&self) -> Result<Vec<Value>, AccountError> {
@@ -212,16 +215,25 @@ impl Orgs {
         Ok(each.collect())
     }
 
-    /// The JWTs that tell a server of a change of `org`: its own, and the platform's, who hears it.
+    /// The JWT of the platform's account, which hears every org. It grows with the orgs, so it is
+    /// told to the server apart from what is new about one of them.
     ///
     /// # Errors
     /// See [`AccountError`].
-    pub fn news_of(&self, org: &OrgId) -> Result<Vec<String>, AccountError> {
-        let account = self.record(org)?.account;
-        let platform = self.own("platform", KeyPairType::Account)?.identity.public_key();
-        let wanted = [account, platform];
-        let all = self.accounts()?.into_iter();
-        Ok(all.filter(|(key, _)| wanted.contains(key)).map(|(_, jwt)| jwt).collect())
+    pub fn platform_jwt(&self) -> Result<String, AccountError> {
+        let signer = self.operator()?.signing;
+        let creds = self.platform_creds();
+        Ok(self.own_account(&signer, "platform", &creds, self.imports()?)?.1)
+    }
+
+    /// The JWT that tells a server of an org, or of what is new about it.
+    ///
+    /// # Errors
+    /// See [`AccountError`].
+    pub fn org_jwt(&self, org: &OrgId) -> Result<String, AccountError> {
+        let signer = self.operator()?.signing;
+        let record = self.record(org)?;
+        Ok(jwt::org_account(&signer, (&self.root, org), &record, clock::now())?)
     }
 
     /// All orgs.
@@ -369,25 +381,6 @@ impl Orgs {
         Ok(Minted { text: jwt::creds(&token, &seed), issued })
     }
 
-    /// Makes sure that a user of this machine has credentials, and says where.
-    ///
-    /// # Errors
-    /// See [`AccountError`].
-    pub fn ensure_local(&self, org: &OrgId, user: &User) -> Result<PathBuf, AccountError> {
-        let path = self.local_creds(org, user);
-        if !path.exists() {
-            self.renew_local(org, user)?;
-        }
-        Ok(path)
-    }
-
-    /// Gives a user of this machine new credentials in the place of those it has.
-    fn renew_local(&self, org: &OrgId, user: &User) -> Result<(), AccountError> {
-        let path = self.local_creds(org, user);
-        let minted = self.creds(org, user, None)?;
-        write_private(&path, &minted.text)
-    }
-
     /// Gives the org another signing key. What the earlier ones signed stays good until they are
     /// retired; the users of this machine get new credentials at once.
     ///
@@ -402,11 +395,7 @@ impl Orgs {
             self.audit(org, "org.rotated", &json!({ "signingKey": made }))?;
             made
         };
-        for user in [User::Operator, User::Server] {
-            if self.local_creds(org, &user).exists() {
-                self.renew_local(org, &user)?;
-            }
-        }
+        self.renew_all(org)?;
         Ok(made)
     }
 
@@ -450,22 +439,33 @@ impl Orgs {
         Ok(meant)
     }
 
-    /// Gives the users of this machine new credentials where those that they have were revoked.
+    /// Revokes all credentials of the org, also those that are not made yet: it is on its way out.
     ///
     /// # Errors
     /// See [`AccountError`].
-    pub fn renew_revoked(&self, org: &OrgId) -> Result<(), AccountError> {
-        for user in [User::Operator, User::Server] {
-            if self.local_creds(org, &user).exists() {
-                let record = self.record(org)?;
-                let name = user.name();
-                let stands = |it: &&Issued| !record.revoked.contains_key(&it.key);
-                if record.users.iter().filter(|it| it.name == name).filter(stands).count() == 0 {
-                    self.renew_local(org, &user)?;
-                }
-            }
-        }
-        Ok(())
+    pub fn shut(&self, org: &OrgId) -> Result<(), AccountError> {
+        let _lock = self.lock()?;
+        let mut record = self.record(org)?;
+        record.revoked.insert(EVERYBODY.to_owned(), jwt::seconds(clock::now()).saturating_add(1));
+        self.save(org, &record)?;
+        self.audit(org, "org.shut", &json!({ "account": record.account }))
+    }
+
+    /// What was written down about the org, the oldest first.
+    ///
+    /// # Errors
+    /// [`AccountError::File`].
+    pub fn history(&self, org: &OrgId) -> Result<Vec<Value>, AccountError> {
+        let path = self.folder.join("audit.jsonl");
+        let text = match std::fs::read_to_string(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            text => text.map_err(at(&path))?,
+        };
+        // A line that a crash cut short is no entry.
+        let entries = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let is_of =
+            |entry: &Value| entry.get("orgId").and_then(Value::as_str) == Some(org.as_str());
+        Ok(entries.filter(is_of).collect())
     }
 
     /// The order by which the server forgets the org.

@@ -4,9 +4,14 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use sinew_bus::{Bus, Topology, TopologyError};
 use sinew_model::{
     Time,
-    limits::{ORG_CONNECTIONS, ORG_CONSUMERS, ORG_MEMORY_BYTES, ORG_STORAGE_BYTES, ORG_STREAMS},
+    limits::{
+        BODIES_STORED, ORG_BODIES_SHARE, ORG_CONNECTIONS, ORG_CONSUMERS, ORG_MEMORY_BYTES,
+        ORG_STORAGE_BYTES, ORG_STREAMS,
+    },
+    stream::OBJ_BODIES,
 };
 
 /// What an org may take of the server; -1 is no limit of its own.
@@ -29,6 +34,21 @@ impl Quota {
     /// No limit but those of the server: for the org of a laptop.
     pub const NONE: Self =
         Self { connections: -1, streams: -1, consumers: -1, storage_bytes: -1, memory_bytes: -1 };
+}
+
+impl Quota {
+    /// The streams of an org with this quota: the catalogue, of which large bodies get a share of
+    /// the org's disk that fits.
+    ///
+    /// # Errors
+    /// [`TopologyError`], which a share that is a number does not cause.
+    pub fn topology(&self, bus: &Bus) -> Result<Topology, TopologyError> {
+        if self.storage_bytes < 0 {
+            return Ok(Topology::standard(bus));
+        }
+        let share = BODIES_STORED.min(self.storage_bytes / ORG_BODIES_SHARE);
+        Topology::overlaid(bus, &format!("[streams.{OBJ_BODIES}]\nmax_bytes = {share}\n"))
+    }
 }
 
 impl Default for Quota {
@@ -101,7 +121,16 @@ pub enum Revoke {
     Key(String),
 }
 
+/// How the server writes that all users are revoked.
+pub(super) const EVERYBODY: &str = "*";
+
 impl Record {
+    /// Whether it is on its way out, and lets nobody in.
+    #[must_use]
+    pub fn is_shut(&self) -> bool {
+        self.revoked.contains_key(EVERYBODY)
+    }
+
     /// The users that it means and that are not revoked yet.
     pub(super) fn meant(&self, whose: &Revoke) -> Vec<Issued> {
         let is_meant = |user: &&Issued| match whose {

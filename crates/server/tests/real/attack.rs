@@ -21,36 +21,48 @@ use crate::wire::Wire;
 const UNTRIED: [(Kind, Action); 0] = [];
 
 /// A server with two orgs that have their streams.
-struct Town {
+pub(crate) struct Town {
     engine: Engine,
     orgs: Orgs,
     _folder: TempDir,
 }
 
-fn org(name: &str) -> OrgId {
+pub(crate) fn org(name: &str) -> OrgId {
     name.parse().expect("an org")
 }
 
-fn role(name: &str) -> Role {
+pub(crate) fn role(name: &str) -> Role {
     name.parse().expect("a role")
 }
 
 impl Town {
-    async fn build() -> Self {
+    /// A server with the org `acme`, and nothing in it.
+    pub(crate) async fn found() -> Self {
         let folder = TempDir::new("attack");
         let binary = sinew_testkit::install::nats_server();
         let config = Config::new(folder.join("data"), org("acme"), binary);
         let engine = Engine::start(config).await.expect("starting");
         let orgs = Orgs::new(folder.join("data"), Root::default());
-        let town = Self { engine, orgs, _folder: folder };
-        town.orgs.add(&org("other"), Quota::default()).expect("adding");
-        let directory = town.directory().await;
-        for jwt in town.orgs.news_of(&org("other")).expect("news") {
-            directory.put(&jwt).await.expect("telling");
+        Self { engine, orgs, _folder: folder }
+    }
+
+    /// Adds an org, and tells the server and the platform of it.
+    pub(crate) async fn add(&self, name: &str, quota: Quota) {
+        self.orgs.add(&org(name), quota).expect("adding");
+        let directory = self.directory().await;
+        for jwt in [self.orgs.org_jwt(&org(name)), self.orgs.platform_jwt()] {
+            directory.put(&jwt.expect("a JWT")).await.expect("telling");
         }
+    }
+
+    /// Two orgs with all that they need.
+    pub(crate) async fn build() -> Self {
+        let town = Self::found().await;
+        town.add("other", Quota::default()).await;
         for name in ["acme", "other"] {
             let bus = town.bus(name, &User::Server).await;
-            let topology = Topology::standard(&bus);
+            let quota = town.orgs.record(&org(name)).expect("a record").quota;
+            let topology = quota.topology(&bus).expect("a topology");
             for spec in &topology.catalogue().streams {
                 topology.ensure_stream(&bus, spec.name).await.expect("a stream");
             }
@@ -64,20 +76,52 @@ impl Town {
         town
     }
 
-    async fn directory(&self) -> Directory {
+    pub(crate) fn context(&self) -> &sinew_server::Context {
+        self.engine.context()
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.engine.context().url
+    }
+
+    pub(crate) fn account(&self, name: &str) -> String {
+        self.orgs.record(&org(name)).expect("a record").account
+    }
+
+    pub(crate) async fn knows(&self, org: &OrgId) -> bool {
+        let account = self.orgs.record(org).expect("a record").account;
+        self.directory().await.list().await.expect("a list").contains(&account)
+    }
+
+    /// What the server has logged.
+    pub(crate) fn log(&self) -> String {
+        let path = self.engine.context().data_dir.join("nats-server.log");
+        std::fs::read_to_string(path).expect("a log")
+    }
+
+    /// A connection of the server's own account.
+    pub(crate) async fn system(&self) -> Bus {
+        Bus::connect(self.engine.context().system_config()).await.expect("connecting")
+    }
+
+    pub(crate) async fn stop(self) {
+        self.engine.stop().await;
+    }
+
+    pub(crate) async fn directory(&self) -> Directory {
         let url = &self.engine.context().url;
         Directory::connect(url, &self.orgs.system_creds()).await.expect("the directory")
     }
 
-    fn creds(&self, name: &str, user: &User) -> String {
+    pub(crate) fn creds(&self, name: &str, user: &User) -> String {
         self.orgs.creds(&org(name), user, None).expect("credentials").text
     }
 
-    fn wire(&self, name: &str, user: &User) -> Wire {
+    pub(crate) fn wire(&self, name: &str, user: &User) -> Wire {
         Wire::enter(&self.engine.context().url, &self.creds(name, user)).expect("entering")
     }
 
-    async fn bus(&self, name: &str, user: &User) -> Bus {
+    pub(crate) async fn bus(&self, name: &str, user: &User) -> Bus {
         let path = self.engine.context().data_dir.join(format!("{name}-{}.creds", user.name()));
         std::fs::write(&path, self.creds(name, user)).expect("writing");
         let mut config = BusConfig::new(&self.engine.context().url, org(name));
@@ -124,7 +168,7 @@ fn line(way: Way, subject: &str, number: usize) -> String {
 }
 
 /// Whether the server refused it, alone on a connection that stands.
-fn is_refused(wire: &mut Wire, way: Way, subject: &str, number: usize) -> bool {
+pub(crate) fn is_refused(wire: &mut Wire, way: Way, subject: &str, number: usize) -> bool {
     let refused = wire.refused(&line(way, subject, number)).expect("an answer");
     assert!(refused.iter().all(|it| it.contains("Permissions Violation")), "{refused:?}");
     !refused.is_empty()
@@ -134,7 +178,7 @@ fn is_refused(wire: &mut Wire, way: Way, subject: &str, number: usize) -> bool {
 async fn every_cell_of_the_table_is_tried_and_is_as_the_table_says() {
     let town = Town::build().await;
     let mut tried = BTreeSet::new();
-    let mut count = 0;
+    let (mut count, mut forbidden) = (0, 0);
     for user in users() {
         let mut wire = town.wire("acme", &user);
         let permitted: BTreeSet<_> = Action::ALL
@@ -153,13 +197,17 @@ async fn every_cell_of_the_table_is_tried_and_is_as_the_table_says() {
                 refusals += usize::from(refused);
             }
             assert_eq!(refusals == 0, user.kind().may(action), "{user:?} {action:?}");
+            forbidden += refusals;
             tried.insert((user.kind(), action));
         }
     }
     let all = Kind::ALL.into_iter().flat_map(|kind| Action::ALL.map(|action| (kind, action)));
     let untried: Vec<_> = all.filter(|cell| !tried.contains(cell)).collect();
     assert_eq!(untried, UNTRIED);
-    assert!(count >= 150, "only {count} attempts");
+    assert!(forbidden >= 150, "only {forbidden} of {count} attempts were forbidden");
+    let log = town.log();
+    let seen = log.lines().filter(|line| line.contains("Violation")).count();
+    assert!(seen >= forbidden, "{forbidden} refusals, and {seen} of them in the server's log");
     town.engine.stop().await;
 }
 

@@ -9,10 +9,12 @@
 mod attack;
 mod bodies;
 mod engine;
+mod org;
 mod orphan;
 mod room;
 mod schedule;
 mod streams;
 mod sweep;
+mod theft;
 mod wake;
 mod wire;

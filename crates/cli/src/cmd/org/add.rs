@@ -1,7 +1,6 @@
 //! `sinew org add`: one more tenant, while the server runs.
 
 use serde_json::json;
-use sinew_bus::Topology;
 use sinew_model::{
     OrgId,
     limits::{ORG_CONNECTIONS, ORG_CONSUMERS, ORG_MEMORY_BYTES, ORG_STORAGE_BYTES, ORG_STREAMS},
@@ -11,9 +10,9 @@ use sinew_server::account::Quota;
 use super::Here;
 use crate::{exit::Code, output::Out};
 
-/// Add an org: an account of its own, with quotas and its streams.
+/// Add an org: an account of its own, with quotas.
 ///
-/// Nothing of another org can be seen in it, and nothing of it from another. The server is not
+/// Its streams are made with its first credentials. Nothing of another org can be seen in it, and nothing of it from another. The server is not
 /// started again. Limits of -1 are those of the server; storage and memory are set aside, so they
 /// must fit.
 #[derive(Clone, Debug, clap::Args)]
@@ -53,14 +52,8 @@ pub(super) async fn run(args: &Args, here: &Here, out: Out) -> anyhow::Result<Co
     };
     let record = here.orgs.add(org, quota)?;
     here.tell(&directory, org).await?;
-    let bus = here.enter(org).await?;
-    let topology = Topology::standard(&bus);
-    for spec in &topology.catalogue().streams {
-        topology.ensure_stream(&bus, spec.name).await?;
-    }
-    here.announce(org, "org.added", json!({ "quota": quota }), out).await;
     let done = json!({ "org": org, "account": record.account, "quota": quota });
-    let text = format!("added {org}\nnext: sinew org creds {org} --role cto -o cto.creds",);
+    let text = format!("added {org}\nnext: sinew org creds {org} --role cto -o cto.creds");
     out.either(&done, text)?;
     Ok(Code::Done)
 }

@@ -56,6 +56,7 @@ pub(super) async fn run(
                 .into());
         }
     };
+    here.make_streams(&args.name).await?;
     let minted = here.orgs.creds(&args.name, &user, args.expires)?;
     minted.save(&args.output)?;
     let issued = &minted.issued;

@@ -20,8 +20,8 @@ use crate::{
 
 /// Remove an org with all that it has.
 ///
-/// First every message of every stream is written to a folder, then the streams are deleted, the
-/// connections are cut and the server forgets the account. Stop its agents before, so that nothing
+/// First every message of every stream is written to a folder, then the connections are cut, the
+/// streams are deleted and the server forgets the account. Stop its agents before, so that nothing
 /// is written while it is exported. Without --yes nothing is done.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_long_help = "Example:
@@ -50,8 +50,12 @@ pub(super) async fn run(args: &Args, here: &Here, out: Out) -> anyhow::Result<Co
     }
     let record = here.orgs.record(org)?;
     let directory = here.directory().await?;
-    let bus = here.enter(org).await?;
-    let streams = streams(&bus).await?;
+    // A removal that broke off had exported everything before it let nobody in any more.
+    let bus = if record.is_shut() { None } else { Some(here.enter(org).await?) };
+    let streams = match &bus {
+        Some(bus) => streams(bus).await?,
+        None => Vec::new(),
+    };
     let messages: u64 = streams.iter().map(|(_, messages)| messages).sum();
     if !args.yes {
         let what = format!("{org} has {messages} messages in {} streams", streams.len());
@@ -61,15 +65,19 @@ pub(super) async fn run(args: &Args, here: &Here, out: Out) -> anyhow::Result<Co
         here.context.data_dir.join("exports").join(format!("{org}-{}", clock::unique()))
     });
     let mut exported = Vec::new();
-    for (stream, _) in &streams {
-        let count = export(&bus, stream, &folder).await?;
-        exported.push(json!({ "stream": stream, "messages": count }));
+    if let Some(bus) = &bus {
+        for (stream, _) in &streams {
+            let count = export(bus, stream, &folder).await?;
+            exported.push(json!({ "stream": stream, "messages": count }));
+        }
     }
     drop(bus);
+    // From here on nobody is in, so nothing is written or made again while it is deleted.
+    here.orgs.shut(org)?;
+    here.tell(&directory, org).await?;
     directory.purge(&record.account).await?;
     directory.delete(&here.orgs.deletion_of(org)?).await?;
     here.orgs.forget(org)?;
-    directory.put(&here.orgs.platform_jwt()?).await?;
     let done = json!({
         "org": org, "account": record.account, "export": folder, "deleted": exported,
         "users": record.users.len(),
