@@ -9,6 +9,8 @@ use tokio::sync::watch;
 
 use crate::publish::Committers;
 
+mod creds;
+
 /// How a connection proves who it is.
 #[derive(Clone, Default)]
 #[non_exhaustive]
@@ -281,8 +283,7 @@ async fn options(auth: &Auth) -> Result<async_nats::ConnectOptions, ConnectError
         Auth::Password { user, password } => {
             Ok(options.user_and_password(user.clone(), password.clone()))
         }
-        Auth::Credentials(path) => options
-            .credentials_file(path)
+        Auth::Credentials(path) => creds::options(path)
             .await
             .map_err(|source| ConnectError::Credentials { path: path.clone(), source }),
     }

@@ -23,7 +23,7 @@ pub use consume::{ConsumeError, Intake, Slot, Slots};
 pub use delivery::{AckError, AckSubject, Delivery};
 pub use ensure::{EnsureError, Topology, TopologyError, ensure_consumer};
 pub use object::{CollectError, Object, ObjectError};
-pub use presence::Ends;
+pub use presence::{Begins, Ends};
 pub use publish::{
     Accepted, AppendError, CommitService, Outgoing, PublishError, PublishStats, ServeError,
 };

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
-use sinew_model::limits::REQUEST_TIMEOUT;
+use sinew_model::limits::{GATHER_QUIET, REQUEST_TIMEOUT};
 
-use crate::connect::Bus;
+use crate::{clock, connect::Bus};
 
 /// What the server calls unavailable and only an operator mends: no room (10023, 10028, 10047,
 /// 10077), or no JetStream for this account (10039).
@@ -120,6 +120,58 @@ impl Bus {
         let payload = if body.is_null() { String::new() } else { body.to_string() };
         let answer = self.ask(&subject, None, payload.into(), REQUEST_TIMEOUT).await?;
         read_answer(subject, &answer.payload)
+    }
+
+    /// Asks whoever answers on a subject, such as the server itself on `$SYS.REQ...`, and gives the
+    /// first answer as it came.
+    ///
+    /// # Errors
+    /// See [`RequestError`].
+    pub async fn call(
+        &self,
+        subject: &str,
+        body: impl Into<bytes::Bytes>,
+    ) -> Result<bytes::Bytes, RequestError> {
+        let answer = self.ask(subject, None, body.into(), REQUEST_TIMEOUT).await?;
+        Ok(answer.payload)
+    }
+
+    /// Asks all who answer on a subject, such as every server of a cluster, and gives the answers
+    /// that came until none came any more.
+    ///
+    /// # Errors
+    /// See [`RequestError`]; [`RequestError::Unknown`] where nobody answered.
+    pub async fn gather(
+        &self,
+        subject: &str,
+        body: impl Into<bytes::Bytes>,
+    ) -> Result<Vec<bytes::Bytes>, RequestError> {
+        let nats = self.nats();
+        let unsendable = |why| RequestError::Unsendable { subject: subject.to_owned(), why };
+        let reply = nats.new_inbox();
+        let mut answers =
+            nats.subscribe(reply.clone()).await.map_err(|error| unsendable(error.to_string()))?;
+        nats.publish_with_reply(subject.to_owned(), reply, body.into())
+            .await
+            .map_err(|error| unsendable(error.to_string()))?;
+        let mut heard = Vec::new();
+        let mut end = clock::instant() + REQUEST_TIMEOUT;
+        while let Ok(Some(answer)) =
+            tokio::time::timeout_at(end, futures::StreamExt::next(&mut answers)).await
+        {
+            if answer.status.is_some() {
+                return Err(RequestError::NoResponders { subject: subject.to_owned() });
+            }
+            heard.push(answer.payload);
+            end = clock::instant() + GATHER_QUIET;
+        }
+        if heard.is_empty() {
+            return Err(RequestError::Unknown {
+                subject: subject.to_owned(),
+                after: REQUEST_TIMEOUT,
+            });
+        }
+        Ok(heard)
     }
 
     /// Publishes without an answer: nobody may be there, and it may be lost. For signs of life.

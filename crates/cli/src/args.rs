@@ -74,6 +74,9 @@ pub(crate) enum Command {
     /// The streams of the org: what they are to be, and are
     #[command(subcommand)]
     Topology(cmd::topology::Command),
+    /// The orgs of a backbone, and who is let in
+    #[command(subcommand)]
+    Org(cmd::org::Command),
     Schema(cmd::schema::Args),
     Doctor(cmd::doctor::Args),
     Demo(cmd::demo::Args),

@@ -6,6 +6,7 @@ pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod events;
 pub(crate) mod inbox;
+pub(crate) mod org;
 pub(crate) mod reference;
 pub(crate) mod schedule;
 pub(crate) mod schema;
@@ -38,6 +39,7 @@ pub(crate) async fn run(cli: Cli, out: Out) -> anyhow::Result<Code> {
         Command::Inbox(command) => inbox::run(command, &global, out).await,
         Command::Events(command) => events::run(command, &global, out).await,
         Command::Topology(command) => topology::run(command, &global, out).await,
+        Command::Org(command) => org::run(command, &global, out).await,
         Command::Schema(args) => schema::run(&args, out),
         Command::Doctor(args) => doctor::run(&args, &global, out).await,
         Command::Demo(args) => demo::run(args, out).await,

@@ -13,6 +13,7 @@ use sinew_bus::{
 };
 use sinew_model::{schedule::ScheduleRefusal, task::Refusal};
 use sinew_server::{
+    account::{AccountError, DirectoryError},
     context::ContextError,
     engine::{FindError, StartError},
 };
@@ -160,6 +161,8 @@ fn known(cause: &(dyn std::error::Error + 'static)) -> Option<(Code, Option<Stri
         .or_else(|| cause.downcast_ref().map(of_connect))
         .or_else(|| cause.downcast_ref().map(of_start))
         .or_else(|| cause.downcast_ref().map(of_context))
+        .or_else(|| cause.downcast_ref().map(of_account))
+        .or_else(|| cause.downcast_ref().map(of_directory))
         .or_else(|| cause.is::<FindError>().then_some((Code::NotFound, None)))
         .or_else(|| cause.is::<TopologyError>().then_some((Code::Usage, None)))
         .or_else(|| {
@@ -395,6 +398,30 @@ fn of_context(error: &ContextError) -> Verdict {
         | ContextError::Malformed { .. }
         | ContextError::Unwritable { .. }
         | _ => (Code::Usage, None),
+    }
+}
+
+fn of_account(error: &AccountError) -> Verdict {
+    match error {
+        AccountError::Unknown { .. } => (Code::NotFound, Some("`sinew org list` shows the orgs")),
+        AccountError::NoUser { .. } => {
+            (Code::NotFound, Some("`sinew org list --json` shows who has credentials"))
+        }
+        AccountError::Exists { .. } => (Code::Refused, None),
+        AccountError::File { .. } | AccountError::Malformed { .. } | AccountError::Sign(_) | _ => {
+            (Code::Failed, None)
+        }
+    }
+}
+
+fn of_directory(error: &DirectoryError) -> Verdict {
+    match error {
+        DirectoryError::Connect(source) => of_connect(source),
+        // It is written down already, and every start of the server tells it again.
+        DirectoryError::Request(_) => {
+            (Code::Unknown, Some("`sinew org list` shows what there is; `sinew up` tells it again"))
+        }
+        DirectoryError::Refused { .. } | _ => (Code::Refused, None),
     }
 }
 

@@ -5,8 +5,11 @@ use std::path::{Path, PathBuf};
 
 use sinew_agent::{Auth, Bus, Config};
 use sinew_bus::connect::without_login;
-use sinew_model::Role;
-use sinew_server::context::{Context, ContextError};
+use sinew_model::{OrgId, Role, grant::User};
+use sinew_server::{
+    account::{AccountError, Orgs},
+    context::{Context, ContextError},
+};
 
 use crate::{args::Global, env, exit::Fault};
 
@@ -24,6 +27,8 @@ pub(crate) struct Target {
     pub(crate) role: Role,
     /// The context that was found, and its file.
     pub(crate) context: Option<(PathBuf, Context)>,
+    /// Whether the login was named, and not found by the context.
+    is_given: bool,
 }
 
 impl Target {
@@ -55,23 +60,45 @@ impl Target {
             }
             (None, None) => return Err(missing().into()),
         };
+        let is_given = creds.is_some();
         match (org, creds) {
             (org, Some(creds)) => {
                 config.auth = Auth::Credentials(creds);
                 config.org = org.unwrap_or(config.org);
             }
             (Some(org), None) if org != config.org => {
-                return Err(Fault::usage(format!(
-                    "the context is of the org {}, not of {org}",
-                    config.org
-                ))
-                .hint("each org has a login of its own: name one with --creds")
-                .into());
+                config.auth = known.map_or_else(
+                    || Err(foreign(&config.org, &org)),
+                    |known| login_of(known, &org),
+                )?;
+                config.org = org;
             }
             (_, None) => {}
         }
         config.name = format!("sinew {role}");
-        Ok(Self { config, role, context })
+        Ok(Self { config, role, context, is_given })
+    }
+
+    /// Goes on with the rights of an agent of `role` and no more, where the login was not named and
+    /// the data folder is there to make it: what an agent's program is told to do by others should
+    /// not be done with the rights of the operator.
+    ///
+    /// # Errors
+    /// When the credentials can't be made.
+    pub(crate) fn as_agent(&mut self, role: &Role) -> anyhow::Result<()> {
+        let Some((_, context)) = self.own_context().filter(|_| !self.is_given) else {
+            return Ok(());
+        };
+        let orgs = Orgs::new(&context.data_dir, context.root.clone());
+        let user = User::Agent(role.clone());
+        match orgs.record(&self.config.org) {
+            Ok(_) => {
+                self.config.auth = Auth::Credentials(orgs.ensure_local(&self.config.org, &user)?);
+                Ok(())
+            }
+            Err(AccountError::Unknown { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Connects.
@@ -94,6 +121,22 @@ impl Target {
 /// When the environment names something that is no role.
 pub(crate) fn role(global: &Global) -> Result<Option<Role>, Fault> {
     global.role.clone().map_or_else(|| env::parsed(env::ROLE), |role| Ok(Some(role)))
+}
+
+/// How to enter another org than the context's own, as its operator: whoever has the data folder is
+/// that of every org in it.
+fn login_of(context: &Context, org: &OrgId) -> anyhow::Result<Auth> {
+    let orgs = Orgs::new(&context.data_dir, context.root.clone());
+    match orgs.record(org) {
+        Ok(_) => Ok(Auth::Credentials(orgs.ensure_local(org, &User::Operator)?)),
+        Err(AccountError::Unknown { .. }) => Err(foreign(&context.org, org)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn foreign(known: &OrgId, org: &OrgId) -> anyhow::Error {
+    let fault = Fault::usage(format!("the context is of the org {known}, not of {org}"));
+    fault.hint("each org has a login of its own: name one with --creds").into()
 }
 
 fn is_named(global: &Global) -> bool {

@@ -25,7 +25,9 @@ pub(crate) fn path_in(data_dir: &Path) -> std::path::PathBuf {
 /// When it can't be opened, or the stream can't be read.
 pub(crate) async fn open(target: &Target, bus: &Bus) -> anyhow::Result<Store> {
     let subjects = bus.subjects().clone();
-    let data_dir = target.own_context().map(|(_, Context { data_dir, .. })| data_dir);
+    // The file is of the org that `sinew up` serves, and of no other.
+    let own = target.own_context().filter(|(_, context)| context.org == target.config.org);
+    let data_dir = own.map(|(_, Context { data_dir, .. })| data_dir);
     let store = match data_dir {
         Some(folder) if folder.is_dir() => Store::open(path_in(folder), subjects).await?,
         Some(_) | None => Store::open_in_memory(subjects).await?,

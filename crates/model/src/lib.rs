@@ -7,16 +7,19 @@
 //! Read it in this order: [`id`] and [`subject`] name things; [`task`] is what
 //! everything else serves; [`schedule`] is how it recurs; [`claim`] stands for what does not fit a
 //! message; [`mail`], [`event`], [`presence`] and [`control`] are the other envelopes;
-//! [`stream`] is where all of it is stored; [`limits`] bounds all of it;
+//! [`grant`] says who may do what, and [`org`] when controllers are where; [`stream`] is where all of it is stored; [`limits`] bounds all
+//! of it;
 //! [`schema`] tells it to other languages.
 
 pub mod claim;
 pub mod control;
 pub mod event;
+pub mod grant;
 pub mod header;
 pub mod id;
 pub mod limits;
 pub mod mail;
+pub mod org;
 pub mod presence;
 pub mod retry;
 pub mod schedule;

@@ -1,6 +1,6 @@
 //! The context file: where the backbone is and how to get in, written by `sinew up` and read by
-//! every other command, so that on a laptop no flag is needed. It holds passwords, so only its
-//! owner may read it, and nothing here prints them.
+//! every other command, so that on a laptop no flag is needed. It names the files that let in, which
+//! are for their owner alone; one of a server elsewhere may hold a password, so it is too.
 
 use std::fmt;
 use std::io;
@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sinew_bus::Auth;
-use sinew_model::{OrgId, Root};
+use sinew_model::{OrgId, Root, grant::User};
 
+use crate::account::Orgs;
 use crate::engine::Durability;
 use crate::private;
 
@@ -19,12 +20,6 @@ use crate::private;
 pub struct Secret(String);
 
 impl Secret {
-    /// A new one, which nobody can guess: 122 bits from the system's own source of randomness.
-    #[must_use]
-    pub(crate) fn random() -> Self {
-        Self(uuid::Uuid::new_v4().simple().to_string())
-    }
-
     /// The password itself.
     #[must_use]
     pub fn expose(&self) -> &str {
@@ -42,14 +37,15 @@ impl fmt::Debug for Secret {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Login {
-    /// User and password, as the engine of `sinew up` has it.
+    /// User and password, as a server has it that somebody else runs, and as the engine of an
+    /// earlier version had it.
     Password {
         /// The user.
         user: String,
         /// The password.
         password: Secret,
     },
-    /// A `.creds` file, as a cluster has it.
+    /// A `.creds` file, as the engine of `sinew up` makes it and a cluster has it.
     Creds {
         /// The file.
         creds: PathBuf,
@@ -180,6 +176,18 @@ impl Context {
         let mut config = self.bus_config();
         config.auth = self.system.auth();
         "sinew system".clone_into(&mut config.name);
+        config
+    }
+
+    /// How to connect as the controllers of the org; as the org where it has no login for them.
+    #[must_use]
+    pub fn server_config(&self) -> sinew_bus::Config {
+        let orgs = Orgs::new(&self.data_dir, self.root.clone());
+        let creds = orgs.local_creds(&self.org, &User::Server);
+        let mut config = self.bus_config();
+        if creds.is_file() {
+            config.auth = Auth::Credentials(creds);
+        }
         config
     }
 }

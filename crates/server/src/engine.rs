@@ -8,7 +8,9 @@
 //!
 //! | name | what it is |
 //! |---|---|
-//! | `context.json` | where the backbone is, with its passwords, which stay the same over restarts |
+//! | `context.json` | where the backbone is, and which credentials let in; no secret is in it |
+//! | `keys/`, `orgs/`, `creds/` | keys, orgs and credentials, see [`account`](crate::account) |
+//! | `accounts/` | what the server knows of accounts |
 //! | `nats.conf` | what the server is told, written anew at each start |
 //! | `nats-server.log`, `.err` | what it logs, in files of a bounded size; what it prints when it breaks |
 //! | `nats-server.pid` | the child, so that one that was left behind is found |
@@ -78,7 +80,7 @@ pub struct Config {
     /// The client port on 127.0.0.1, and no other. `None` (or 0) takes the one that this folder had
     /// last, so that agents that still run find the backbone again; else 4222; else the next free.
     pub port: Option<u16>,
-    /// The org that the account is made for. Each org of a folder keeps its own streams.
+    /// The org that is made where it is not there, and that the context is for. Each org of a folder keeps its own streams.
     pub org: OrgId,
     /// First token of every subject; it only goes into the context.
     pub root: Root,
@@ -150,6 +152,9 @@ pub enum StartError {
     /// The context of an earlier run cannot be read, or the new one cannot be written.
     #[error("there is no usable context")]
     Context(#[source] ContextError),
+    /// The keys or the records of the orgs can't be used.
+    #[error("the keys of the folder cannot be used")]
+    Accounts(#[from] crate::account::AccountError),
     /// Somebody else listens on the port that was asked for.
     #[error("port {port} is taken by another program")]
     PortTaken {

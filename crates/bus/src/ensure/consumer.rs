@@ -3,7 +3,7 @@
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use sinew_model::stream::ConsumerSpec;
+use sinew_model::stream::{ConsumerSpec, Filter};
 
 use super::{
     EnsureError, Outcome, call,
@@ -86,7 +86,15 @@ async fn ask(
     config: &Map<String, Value>,
 ) -> Result<Value, RequestError> {
     let body = json!({ "stream_name": stream, "action": action, "config": config });
-    call(bus, &format!("CONSUMER.CREATE.{stream}.{}", spec.name), &body).await
+    // The server holds the filter in the body against the one in the subject, so a permission on
+    // the subject is one on what the consumer hands out.
+    let about = match &spec.filter {
+        Filter::One { filter_subject } => {
+            format!("CONSUMER.CREATE.{stream}.{}.{filter_subject}", spec.name)
+        }
+        Filter::Several { .. } => format!("CONSUMER.CREATE.{stream}.{}", spec.name),
+    };
+    call(bus, &about, &body).await
 }
 
 fn change(field: &str) -> Change {

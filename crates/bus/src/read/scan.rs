@@ -147,7 +147,8 @@ impl Scan {
         self.source = None;
         self.connections.mark_unchanged();
         let name = format!("scan-{}", clock::unique());
-        let call = format!("CONSUMER.CREATE.{}.{name}", self.stream);
+        // With the filter in the subject, a permission on the subject bounds what is read.
+        let call = format!("CONSUMER.CREATE.{}.{name}.{}", self.stream, self.filter);
         let request = json!({
             "stream_name": self.stream,
             "action": "create",

@@ -8,11 +8,13 @@
 //!
 //! Read it in this order: [`place`] is the server under test; [`records`] are the messages that
 //! both sides write; [`latency`], [`tasks`] and [`publish`] are the three parts, and [`processes`]
-//! the one with many processes; [`sample`] is what one round gives; [`report`] is what is printed.
+//! the one with many processes; [`orgs`] is about many orgs, and is measured only where it is asked
+//! for; [`sample`] is what one round gives; [`report`] is what is printed.
 
 mod bare;
 mod latency;
 mod machine;
+mod orgs;
 mod place;
 mod processes;
 mod publish;
@@ -76,6 +78,8 @@ enum Part {
     Publish,
     /// Many processes.
     Processes,
+    /// Many orgs: only where it is named, and then nothing else.
+    Orgs,
 }
 
 /// What a stored message survives.
@@ -119,6 +123,13 @@ impl Args {
         Pace { rounds, span, operations, processes }
     }
 
+    fn load(&self) -> orgs::Load {
+        let (orgs, queued, operations) =
+            if self.quick { (50, 500, 100) } else { (1_000, 10_000, 500) };
+        let rounds = self.pace().rounds;
+        orgs::Load { orgs, queued, rounds, operations }
+    }
+
     fn modes(&self) -> Vec<Durability> {
         let all = [(Mode::Always, Durability::Always), (Mode::Interval, Durability::Interval)];
         let is_asked = |mode: &Mode| self.durability.is_empty() || self.durability.contains(mode);
@@ -145,6 +156,14 @@ pub(crate) async fn command(args: &Args, out: Out) -> Result<Code> {
         return Ok(Code::Done);
     }
     let (binary, guard) = super::up::nats_server(None).await?;
+    if args.only.contains(&Part::Orgs) {
+        out.note("measuring orgs");
+        let folder = args.folder.clone().unwrap_or_else(std::env::temp_dir);
+        let server = Server { binary, guard: Some(guard) };
+        let report = orgs::measure(&folder, &server, args.load()).await?;
+        out.either(&report, report.to_string())?;
+        return Ok(Code::Done);
+    }
     let told = |what: &str| out.note(format!("measuring {what}"));
     let report = run(args, &Server { binary, guard: Some(guard) }, told).await?;
     out.either(&report, report.to_string().trim_end())?;

@@ -13,6 +13,7 @@ use sinew_model::OrgId;
 use sinew_server::{
     Engine, Settings,
     context::Context,
+    control::org::{Pace, Tenants},
     engine::{Config, Durability, State, find},
     serve,
 };
@@ -32,7 +33,7 @@ use crate::{
 /// Start a backbone on this machine, and keep it running.
 ///
 /// It runs a nats-server as its child on a folder, makes the streams of one org, runs the
-/// controllers, and writes a context file by which every other command in this folder and those
+/// controllers of every org that is used, and writes a context file by which every other command in this folder and those
 /// below finds it. One Ctrl-C ends all of it in order, a second one at once. What was stored is
 /// there again when it is started on the same folder.
 #[derive(Clone, Debug, clap::Args)]
@@ -151,16 +152,25 @@ async fn with_engine(
         () = stop.cancelled() => return Ok(Code::Done),
     };
     let context = engine.context().clone();
+    let stop_others = stop.child_token();
     let served = async {
-        let bus = Bus::connect(context.bus_config()).await?;
+        let bus = Bus::connect(context.server_config()).await?;
         let topology = prepare(&bus, args.topology.as_deref(), out).await?;
         announce(&context, out)?;
         let mut settings = Settings::new(topology, view::path_in(&context.data_dir));
         settings.system = Some(context.system_config());
-        tokio::select! {
-            served = serve(bus, settings, stop.clone()) => Ok(served?),
-            () = watch(&engine, out) => Ok(()),
-        }
+        let others = Tenants::new(context.clone(), Pace::default());
+        let (served, ()) = tokio::join!(
+            async {
+                let _others_too = stop_others.clone().drop_guard();
+                tokio::select! {
+                    served = serve(bus, settings, stop.clone()) => Ok(served?),
+                    () = watch(&engine, out) => Ok(()),
+                }
+            },
+            others.run(stop_others.clone()),
+        );
+        served
     };
     let served = served.await;
     if stop.is_cancelled() {

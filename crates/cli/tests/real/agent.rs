@@ -192,15 +192,16 @@ fn what_a_program_says_on_stderr_is_logged_in_whole_lines_with_its_task() {
 }
 
 #[test]
-fn no_password_is_in_the_environment_of_a_program() {
+fn no_secret_is_in_the_environment_of_a_program() {
     let backbone = Backbone::start();
     let _agent = backbone.agent("cto", "env", &[]);
     let seen = backbone.place.get(&delegate("cto", &["--wait"]));
-    let context = std::fs::read_to_string(backbone.place.path(".sinew/context.json")).unwrap();
-    let context: serde_json::Value = serde_json::from_str(&context).unwrap();
-    let password = context["login"]["password"].as_str().unwrap();
+    let creds = backbone.place.path(".sinew/creds/acme/operator.creds");
+    let creds = std::fs::read_to_string(creds).unwrap();
+    let mut lines = creds.lines().skip_while(|line| !line.contains("BEGIN USER NKEY SEED"));
+    let seed = lines.nth(1).unwrap();
     assert!(seen.contains("SINEW_CONTEXT=") && seen.contains("SINEW_FENCE="), "{seen}");
-    assert!(!seen.contains(password), "{seen}");
+    assert!(!seen.contains(seed), "{seen}");
 }
 
 #[test]

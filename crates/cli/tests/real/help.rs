@@ -3,7 +3,7 @@
 
 use crate::kit::Place;
 
-const VERBS: [&[&str]; 36] = [
+const VERBS: [&[&str]; 43] = [
     &[],
     &["up"],
     &["server"],
@@ -36,6 +36,13 @@ const VERBS: [&[&str]; 36] = [
     &["schedule", "resume"],
     &["schedule", "run"],
     &["schedule", "remove"],
+    &["org"],
+    &["org", "add"],
+    &["org", "list"],
+    &["org", "creds"],
+    &["org", "rotate"],
+    &["org", "revoke"],
+    &["org", "remove"],
     &["schema"],
     &["doctor"],
     &["demo"],

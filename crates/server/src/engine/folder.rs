@@ -9,12 +9,14 @@ use std::path::{Path, PathBuf};
 use rustix::fs::FlockOperation;
 use rustix::process::{Pid, Signal};
 use sinew_bus::clock;
+use sinew_model::OrgId;
 use sinew_model::limits::{
     CAUSE_BYTES, ENGINE_FREE_BYTES, ENGINE_KILL_PATIENCE, ENGINE_LOG_LINES, ENGINE_PROBE_EVERY,
     ENGINE_STOP_PATIENCE, tail,
 };
 
 use super::StartError;
+use crate::account::{Orgs, Quota};
 use crate::private;
 
 /// What the server logs. It starts a new file when one is full.
@@ -71,7 +73,7 @@ impl Folder {
         self.path.join("nats-server.pid")
     }
 
-    /// Writes a file that holds passwords.
+    /// Writes a file for its owner alone.
     pub(super) fn write(&self, path: &Path, content: &str) -> Result<(), StartError> {
         private::write(path, content.as_bytes()).map_err(|source| unusable(path, source))
     }
@@ -97,6 +99,27 @@ impl Folder {
             free,
             needed: ENGINE_FREE_BYTES,
         })
+    }
+
+    /// Takes over the streams of a folder of the earlier kind, in which an org was let in by a
+    /// password: the server keeps an account's streams in a folder of the account's name, which
+    /// is a public key now.
+    pub(super) fn adopt(&self, orgs: &Orgs) -> Result<(), StartError> {
+        let streams = self.store().join("jetstream");
+        // Before the first start there is nothing.
+        for entry in std::fs::read_dir(&streams).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let Some(org) = name.to_str().and_then(|name| name.parse::<OrgId>().ok()) else {
+                continue;
+            };
+            let account = orgs.ensure(&org, Quota::NONE)?.account;
+            let new = streams.join(account);
+            if !new.exists() {
+                std::fs::rename(entry.path(), &new).map_err(|source| unusable(&new, source))?;
+                tracing::info!(%org, "took over the streams of an earlier version");
+            }
+        }
+        Ok(())
     }
 
     /// Ends a nats-server of this folder that an earlier run left behind. Whatever else has its

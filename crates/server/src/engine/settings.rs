@@ -1,28 +1,27 @@
 //! What nats-server is told: its configuration file. The paths in it are relative to the data
 //! folder, in which the server runs, so no name of a folder can break the file.
 
-use sinew_model::OrgId;
 use sinew_model::limits::{
-    ENGINE_LOG_BYTES, ENGINE_LOG_FILES, ENGINE_MEMORY_BYTES, ENGINE_PAYLOAD_BYTES,
+    ENGINE_LINE_BYTES, ENGINE_LOG_BYTES, ENGINE_LOG_FILES, ENGINE_MEMORY_BYTES,
+    ENGINE_PAYLOAD_BYTES,
 };
 
 use super::Durability;
 use super::folder::{LOG_NAME, STORE_NAME};
 use super::ports::Ports;
-use crate::context::Secret;
 
-/// The account, and the only user in it, that see the server itself. No org is called so: the
-/// names of orgs are lower case.
-pub(super) const SYSTEM: &str = "SYS";
+/// Where the server keeps the accounts that it was told of.
+const RESOLVER_NAME: &str = "accounts";
 
 /// What varies from one engine to the next.
 #[derive(Debug)]
 pub(super) struct Settings<'a> {
     pub(super) name: &'a str,
     pub(super) ports: Ports,
-    pub(super) org: &'a OrgId,
-    pub(super) password: &'a Secret,
-    pub(super) system_password: &'a Secret,
+    /// The operator's JWT.
+    pub(super) operator: &'a str,
+    /// Every account with its JWT, the system's first. The server learns of later ones by itself.
+    pub(super) accounts: &'a [(String, String)],
     pub(super) durability: Durability,
     /// Disk that all streams together may take. The server's own default is three quarters of what
     /// is free at its start, without what it already has: a store that grew past that would
@@ -31,15 +30,19 @@ pub(super) struct Settings<'a> {
 }
 
 impl Settings<'_> {
-    /// The text of the file. Every value is a number, a word of Sinew's own making, or a name that
-    /// holds nothing but letters, digits, `-` and `_`, so nothing needs to be escaped.
+    /// The text of the file. Every value is a number, a word of Sinew's own making, or a JWT or
+    /// public key, which hold nothing but letters, digits, `-`, `_` and `.`; so nothing needs to
+    /// be escaped. No secret is in it.
     pub(super) fn render(&self) -> String {
-        let Self { name, ports: Ports { client, monitor }, org, store_bytes, .. } = self;
-        let (password, system) = (self.password.expose(), self.system_password.expose());
+        let Self { name, ports: Ports { client, monitor }, operator, store_bytes, .. } = self;
         let sync = match self.durability {
             Durability::Always => "\n  sync_interval: always",
             Durability::Interval => "",
         };
+        let system = self.accounts.first().map(|(key, _)| key.as_str()).unwrap_or_default();
+        let preload: Vec<String> =
+            self.accounts.iter().map(|(key, jwt)| format!("  {key}: {jwt}\n")).collect();
+        let preload = preload.concat();
         format!(
             r#"# Written by `sinew up` at each start: what is changed here is lost.
 server_name: "{name}"
@@ -49,16 +52,21 @@ log_file: "{LOG_NAME}"
 log_size_limit: {ENGINE_LOG_BYTES}
 log_max_num: {ENGINE_LOG_FILES}
 max_payload: {ENGINE_PAYLOAD_BYTES}
+max_control_line: {ENGINE_LINE_BYTES}
 jetstream {{
   store_dir: "{STORE_NAME}"
   max_memory_store: {ENGINE_MEMORY_BYTES}
   max_file_store: {store_bytes}{sync}
 }}
-accounts {{
-  "{org}": {{ jetstream: enabled, users: [{{ user: "{org}", password: "{password}" }}] }}
-  "{SYSTEM}": {{ users: [{{ user: "{SYSTEM}", password: "{system}" }}] }}
+operator: {operator}
+system_account: {system}
+resolver {{
+  type: full
+  dir: "{RESOLVER_NAME}"
+  allow_delete: true
 }}
-system_account: "{SYSTEM}"
+resolver_preload {{
+{preload}}}
 "#
         )
     }
@@ -70,27 +78,24 @@ mod tests {
     use sinew_model::limits::MESSAGE_BYTES;
 
     fn rendered(durability: Durability) -> String {
-        let (password, system_password) = (Secret::random(), Secret::random());
-        let text = Settings {
+        let accounts = [("ASYS", "a.b.c"), ("AORG", "d.e.f")]
+            .map(|(key, jwt)| (key.to_owned(), jwt.to_owned()));
+        Settings {
             name: "sinew-1",
             ports: Ports { client: 4222, monitor: 8222 },
-            org: &"7up".parse().unwrap(),
-            password: &password,
-            system_password: &system_password,
+            operator: "o.p.q",
+            accounts: &accounts,
             durability,
             store_bytes: 7,
         }
-        .render();
-        text.replace(password.expose(), "one").replace(system_password.expose(), "two")
+        .render()
     }
 
     #[test]
-    fn each_account_has_its_own_user() {
+    fn the_server_learns_of_every_account() {
         let text = rendered(Durability::Always);
-        assert!(text.contains(
-            r#""7up": { jetstream: enabled, users: [{ user: "7up", password: "one" }] }"#
-        ));
-        assert!(text.contains(r#""SYS": { users: [{ user: "SYS", password: "two" }] }"#));
+        assert!(text.contains("operator: o.p.q\nsystem_account: ASYS\n"), "{text}");
+        assert!(text.contains("{\n  ASYS: a.b.c\n  AORG: d.e.f\n}"), "{text}");
         assert!(text.contains("max_file_store: 7\n  sync_interval: always\n}"), "{text}");
     }
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use sinew_bus::clock;
-use sinew_model::OrgId;
+use sinew_model::grant::User;
 use sinew_model::limits::{
     ENGINE_PORT_RACES, ENGINE_RESTART_FIRST, ENGINE_RESTART_LONGEST, ENGINE_STEADY,
 };
@@ -14,9 +14,10 @@ use tokio_util::sync::CancellationToken;
 use super::child::{Launch, Server, rooted};
 use super::folder::Folder;
 use super::ports;
-use super::settings::{SYSTEM, Settings};
+use super::settings::Settings;
 use super::{Config, StartError, State};
-use crate::context::{Context, ContextError, Login, Secret};
+use crate::account::{Orgs, Quota};
+use crate::context::{Context, ContextError, Login};
 
 /// Whoever asked for the engine waits at the other end.
 type Started = oneshot::Sender<Result<Context, StartError>>;
@@ -68,7 +69,7 @@ async fn open(
     let earlier = earlier(&folder)?;
     folder.end_left_behind().await?;
     let store_bytes = folder.room()?;
-    let secrets = Secrets::kept(&config.org, earlier.as_ref());
+    let told = Told::prepare(&config, &folder)?;
     let last = earlier.as_ref().and_then(|context| ports::port_of(&context.url));
     let mut launch = Launch {
         ports: ports::pick(config.port, last)?,
@@ -79,7 +80,7 @@ async fn open(
     };
     let mut races = 0;
     let server = loop {
-        write_settings(&config, &launch, &secrets, store_bytes)?;
+        write_settings(&config, &launch, &told, store_bytes)?;
         match launch.start(stopping).await {
             Ok(Some(server)) => break server,
             Ok(None) => return Err(StartError::GivenUp),
@@ -90,7 +91,7 @@ async fn open(
             Err(error) => return Err(error),
         }
     };
-    let context = context(&config, &launch, secrets);
+    let context = context(&config, &launch, &told);
     match context.save(&Context::path_in(launch.folder.path())) {
         Ok(()) => Ok((context, launch, server)),
         Err(error) => {
@@ -109,57 +110,52 @@ fn earlier(folder: &Folder) -> Result<Option<Context>, StartError> {
     }
 }
 
-/// The passwords of the two accounts.
-struct Secrets {
-    org: Secret,
-    system: Secret,
+/// What the server is told of accounts, from the keys and records of the folder.
+struct Told {
+    orgs: Orgs,
+    operator: String,
+    accounts: Vec<(String, String)>,
 }
 
-impl Secrets {
-    /// Those of an earlier run, so that an agent that still runs gets in again. Another org has
-    /// another password.
-    fn kept(org: &OrgId, earlier: Option<&Context>) -> Self {
-        let same = earlier.filter(|context| context.org == *org);
-        Self {
-            org: kept(same.map(|context| &context.login)),
-            system: kept(earlier.map(|context| &context.system)),
+impl Told {
+    /// Makes what is not there: the keys at the first start, the org, and its users here.
+    fn prepare(config: &Config, folder: &Folder) -> Result<Self, StartError> {
+        let orgs = Orgs::new(folder.path(), config.root.clone());
+        orgs.ensure(&config.org, Quota::NONE)?;
+        folder.adopt(&orgs)?;
+        for user in [User::Operator, User::Server] {
+            orgs.ensure_local(&config.org, &user)?;
         }
-    }
-}
-
-fn kept(earlier: Option<&Login>) -> Secret {
-    match earlier {
-        Some(Login::Password { password, .. }) => password.clone(),
-        Some(Login::Creds { .. }) | None => Secret::random(),
+        let (operator, accounts) = (orgs.operator_jwt()?, orgs.accounts()?);
+        Ok(Self { orgs, operator, accounts })
     }
 }
 
 fn write_settings(
     config: &Config,
     launch: &Launch,
-    secrets: &Secrets,
+    told: &Told,
     store_bytes: u64,
 ) -> Result<(), StartError> {
     let settings = Settings {
         name: &launch.name,
         ports: launch.ports,
-        org: &config.org,
-        password: &secrets.org,
-        system_password: &secrets.system,
+        operator: &told.operator,
+        accounts: &told.accounts,
         durability: config.durability,
         store_bytes,
     };
     launch.folder.write(&launch.folder.config(), &settings.render())
 }
 
-fn context(config: &Config, launch: &Launch, secrets: Secrets) -> Context {
-    let login = |user: &str, password| Login::Password { user: user.to_owned(), password };
+fn context(config: &Config, launch: &Launch, told: &Told) -> Context {
+    let login = |creds| Login::Creds { creds };
     Context {
         url: launch.ports.url(),
         org: config.org.clone(),
         root: config.root.clone(),
-        login: login(config.org.as_str(), secrets.org),
-        system: login(SYSTEM, secrets.system),
+        login: login(told.orgs.local_creds(&config.org, &User::Operator)),
+        system: login(told.orgs.system_creds()),
         monitor_url: launch.ports.monitor_url(),
         data_dir: launch.folder.path().to_owned(),
         durability: config.durability,

@@ -6,12 +6,15 @@
     reason = "a test ends with a message"
 )]
 
+mod attack;
 mod bodies;
 mod engine;
+mod org;
 mod orphan;
 mod room;
 mod schedule;
 mod streams;
 mod sweep;
+mod theft;
 mod wake;
 mod wire;

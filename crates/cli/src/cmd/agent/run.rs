@@ -78,7 +78,8 @@ pub(crate) async fn run(args: Args, global: &Global, out: Out) -> anyhow::Result
         Some(instance) => Some(instance),
         None => env::parsed(env::INSTANCE)?,
     };
-    let target = Target::find(global)?;
+    let mut target = Target::find(global)?;
+    target.as_agent(&role)?;
     let program = program(&args.cmd, &target, instance.as_ref())?;
     let stop = signals::listen()?;
     let bus = target.connect().await?;

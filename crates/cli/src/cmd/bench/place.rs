@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use async_nats::jetstream;
 use sinew_agent::model::{
     OrgId, Role,
+    grant::User,
     stream::{AGENT_MAIL, AGENT_TASKS, ORG_EVENTS, TASK_LOG, TASK_SCHEDULES},
 };
 use sinew_bus::{Auth, Bus, Topology};
@@ -102,7 +103,7 @@ impl Place {
 
 impl Side {
     pub(super) async fn connect(context: &Context, name: &str) -> Result<Self> {
-        let mut config = context.bus_config();
+        let mut config = context.server_config();
         config.name = format!("bench {name}");
         let bus = Bus::connect(config).await?;
         let nats = connect_bare(context, name).await?;
@@ -113,10 +114,12 @@ impl Side {
 
 /// A connection of the client as it comes.
 pub(super) async fn connect_bare(context: &Context, name: &str) -> Result<async_nats::Client> {
-    let Auth::Password { user, password } = context.login.auth() else {
-        bail!("the engine of a benchmark is entered by a password");
+    let Auth::Credentials(creds) = context.server_config().auth else {
+        bail!("the engine of a benchmark is entered by credentials");
     };
-    let options = async_nats::ConnectOptions::with_user_and_password(user, password);
+    let options = async_nats::ConnectOptions::with_credentials_file(creds)
+        .await?
+        .custom_inbox_prefix(User::Server.inbox_prefix());
     Ok(options.name(format!("bench bare {name}")).connect(&context.url).await?)
 }
 

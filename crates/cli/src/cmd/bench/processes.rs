@@ -44,7 +44,7 @@ const WAYS: [Way; 3] = [Way::Bare, Way::Direct, Way::Service];
 
 pub(super) async fn measure(place: &Place, pace: Pace) -> Result<Vec<Figure>> {
     let stop = CancellationToken::new();
-    let mut config = place.context().bus_config();
+    let mut config = place.context().server_config();
     "bench committer".clone_into(&mut config.name);
     let committer = Bus::connect(config).await?;
     let service = CommitService::bind(&committer, &[ORG_EVENTS]).await?;
@@ -147,7 +147,7 @@ pub(super) async fn work(context: &Path, way: Way) -> Result<()> {
     let context = Context::load(context)?;
     let mut side = Side::connect(&context, "process").await?;
     if way == Way::Service {
-        let mut config = context.bus_config();
+        let mut config = context.server_config();
         config.commit_service = true;
         side.bus = Bus::connect(config).await?;
     }

@@ -63,7 +63,7 @@ impl Stage {
         let data_dir = folder.path().join("data");
         let config = up::engine_config(&data_dir, "acme".parse()?, nats_server).await?;
         let engine = Engine::start(config).await?;
-        let bus = Bus::connect(engine.context().bus_config()).await?;
+        let bus = Bus::connect(engine.context().server_config()).await?;
         let topology = Topology::standard(&bus);
         let plan = topology.plan(&bus).await?;
         topology.apply(&bus, &plan, Consent::KeepMessages).await?;

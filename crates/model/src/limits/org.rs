@@ -1,0 +1,45 @@
+//! What an org may take of the server, unless its operator says otherwise, and how long controllers
+//! stay in one.
+
+use std::time::Duration;
+
+/// Connections of an org at once: a hundred roles with ten instances each.
+pub const ORG_CONNECTIONS: i64 = 1_000;
+
+/// Streams of an org: those of the catalogue, and as many again of its own.
+pub const ORG_STREAMS: i64 = 20;
+
+/// Consumers of an org on one stream: three for each of a hundred roles, and its readers. The
+/// server itself allows a thousand.
+pub const ORG_CONSUMERS: i64 = 1_000;
+
+/// Disk of an org, in bytes. The server sets it aside, so the sum of all orgs must fit.
+pub const ORG_STORAGE_BYTES: i64 = 256 << 20;
+
+/// The part of an org's disk that is kept for large bodies is one of so many.
+pub const ORG_BODIES_SHARE: i64 = 2;
+
+/// Memory of an org's streams, in bytes: its signs of life of some minutes. The server sets it
+/// aside too.
+pub const ORG_MEMORY_BYTES: i64 = 4 << 20;
+
+/// Longest line of the protocol, in bytes. A user's JWT with its permissions goes in one line, and
+/// the server's own 4 KiB are too few for it.
+pub const ENGINE_LINE_BYTES: usize = 65_536;
+
+/// Time between two looks at which orgs have connections. Whoever connects is seen at once; this
+/// is for what was not heard.
+pub const ORG_LOOK_EVERY: Duration = Duration::from_secs(10);
+
+/// How long an org must have been quiet before the controllers leave it: longer than a program
+/// that is started again takes to come back.
+pub const ORG_QUIET: Duration = Duration::from_secs(60);
+
+/// Orgs without connections that are visited at once after a start, for work that was left in them.
+pub const ORG_VISITS: usize = 8;
+
+/// Accounts that one page of the server's answer has. The server itself gives no more than 1,024.
+pub const ORG_PAGE: usize = 1_000;
+
+/// How long it must be quiet after an answer before the servers of a cluster count as all heard.
+pub const GATHER_QUIET: Duration = Duration::from_millis(250);

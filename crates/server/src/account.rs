@@ -1,0 +1,25 @@
+//! Orgs as the server knows them: an account each, and users with signed JWTs. Whoever has the
+//! data folder is the operator: [`Orgs`] keeps the keys there, mints what the server and the users
+//! are shown, and writes down who got what; [`Directory`] tells a running server, which acts on it
+//! at once.
+//!
+//! ```text
+//! keys/      operator, system and platform: identity keys, and the signing keys that are used
+//! orgs/ORG/  the account's identity key, its signing keys, and org.json: quotas, users, revocations
+//! creds/     the users of this machine
+//! audit.jsonl  every change, the newest last
+//! ```
+//! An identity key signs nothing once its account is made, so a signing key that got out can be
+//! replaced without a new account. Keys are files that only their owner may read; nothing here
+//! prints or logs one.
+
+mod directory;
+mod jwt;
+mod keys;
+mod local;
+mod orgs;
+mod record;
+
+pub use directory::{Directory, DirectoryError};
+pub use orgs::{AccountError, Minted, Orgs};
+pub use record::{Issued, Quota, Record, Revoke, SigningKey};
