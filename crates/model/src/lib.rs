@@ -6,7 +6,8 @@
 //!
 //! Read it in this order: [`id`] and [`subject`] name things; [`task`] is what
 //! everything else serves; [`schedule`] is how it recurs; [`claim`] stands for what does not fit a
-//! message; [`mail`], [`event`], [`presence`] and [`control`] are the other envelopes;
+//! message; [`meeting`] is how agents decide together; [`mail`], [`event`], [`presence`] and [`control`] are
+//! the other envelopes;
 //! [`stream`] is where all of it is stored; [`limits`] bounds all of it;
 //! [`schema`] tells it to other languages.
 
@@ -17,6 +18,7 @@ pub mod header;
 pub mod id;
 pub mod limits;
 pub mod mail;
+pub mod meeting;
 pub mod presence;
 pub mod retry;
 pub mod schedule;
