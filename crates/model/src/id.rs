@@ -226,6 +226,15 @@ impl TaskId {
     }
 }
 
+impl MeetingId {
+    /// The id of a meeting that was given none: made of a word that nobody else has.
+    #[must_use]
+    pub fn unnamed(unique: &str) -> Self {
+        let clean: String = unique.chars().filter(char::is_ascii_alphanumeric).collect();
+        Self(format!("m{}", head(&clean, ID_BYTES - 1)))
+    }
+}
+
 impl InstanceId {
     /// The name of an instance of `role` that was given none: the role and the end of a word that
     /// nobody else has.

@@ -57,7 +57,7 @@ impl State {
         if self.entries >= MEETING_ENTRIES && !matches!(command, Command::Decide { .. }) {
             return Err(Refusal::Full { what: "entries" });
         }
-        let known = |key: &str| self.keys.contains(&(who.clone(), key.to_owned()));
+        let known = |key: &str| self.keys.contains_key(&(who.clone(), key.to_owned()));
         if voice.key.is_some_and(known) {
             return Err(Refusal::Said);
         }

@@ -202,6 +202,16 @@ impl Change {
         }
     }
 
+    /// The number of the proposal or action item that it brought; 0 for anything else.
+    #[must_use]
+    pub const fn number(&self) -> u32 {
+        if let Self::Proposed { proposal: number, .. } | Self::Assigned { number, .. } = self {
+            *number
+        } else {
+            0
+        }
+    }
+
     /// What happened, as one word.
     #[must_use]
     pub const fn word(&self) -> &'static str {

@@ -68,9 +68,9 @@ pub struct State {
     /// How many bytes of text it holds.
     #[serde(skip)]
     pub text_bytes: usize,
-    /// What was said under a key, by whom.
+    /// What was said under a key, by whom; of a proposal or an action item its number, else 0.
     #[serde(skip)]
-    pub keys: BTreeSet<(Role, String)>,
+    pub keys: BTreeMap<(Role, String), u32>,
 }
 
 /// How far a meeting is.
@@ -266,7 +266,7 @@ impl State {
             last_at: entry.at,
             entries: 1,
             text_bytes: 0,
-            keys: BTreeSet::new(),
+            keys: BTreeMap::new(),
         }
     }
 
@@ -349,7 +349,7 @@ impl State {
         self.last_at = now;
         self.entries = self.entries.saturating_add(1);
         if let Some(key) = &entry.key {
-            self.keys.insert((who.clone(), key.clone()));
+            self.keys.insert((who.clone(), key.clone()), entry.change.number());
         }
         match &entry.change {
             // A second one is never allowed.
