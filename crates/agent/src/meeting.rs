@@ -194,6 +194,12 @@ impl Meeting {
         self.log.state()
     }
 
+    /// The sequence of the newest entry that was seen.
+    #[must_use]
+    pub const fn last_seq(&self) -> u64 {
+        self.log.last_seq()
+    }
+
     /// Reads what is new.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 
 use sinew_model::{
     MeetingId, Time, header,
+    limits::{READ_AGAIN, READ_PATIENCE},
     meeting::{Command, DecodeError, Entry, Meeting, Refusal, State, Stored, Voice},
     stream::MEETINGS,
     subject::Subjects,
@@ -11,6 +12,7 @@ use sinew_model::{
 };
 
 use crate::{
+    clock,
     connect::Bus,
     guarded::{self, Failed, Log},
     publish::AppendError,
@@ -175,7 +177,16 @@ impl MeetingLog {
     /// # Errors
     /// When it can't be asked.
     pub async fn now(&self) -> Result<Time, RequestError> {
-        self.bus.server_time(MEETINGS).await
+        // Asking changes nothing, so it is repeated where the answer got lost or a leader is elected.
+        let end = clock::instant() + READ_PATIENCE;
+        loop {
+            match self.bus.server_time(MEETINGS).await {
+                Err(error) if error.is_passing() && clock::instant() < end => {
+                    clock::pause(READ_AGAIN).await;
+                }
+                answer => return answer,
+            }
+        }
     }
 
     fn take(&mut self, message: &RawMessage) -> Option<Stored> {

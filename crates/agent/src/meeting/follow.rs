@@ -7,7 +7,7 @@ use sinew_bus::MeetingLog;
 use sinew_model::{
     MeetingId,
     limits::FOLLOW_EVERY,
-    meeting::{Entry, State},
+    meeting::{Entry, State, Stored},
 };
 
 use super::MeetError;
@@ -18,7 +18,8 @@ use crate::lookout::Lookout;
 pub struct Follow {
     log: MeetingLog,
     lookout: Lookout,
-    ready: VecDeque<Entry>,
+    ready: VecDeque<Stored>,
+    given: u64,
 }
 
 impl Follow {
@@ -31,6 +32,7 @@ impl Follow {
             log: of.afresh(),
             lookout: Lookout::new(hints, FOLLOW_EVERY),
             ready: VecDeque::new(),
+            given: 0,
         })
     }
 
@@ -47,14 +49,15 @@ impl Follow {
     /// When the log can't be read. Asking again goes on where it stopped.
     pub async fn next(&mut self) -> Result<Option<Entry>, MeetError> {
         loop {
-            if let Some(entry) = self.ready.pop_front() {
-                return Ok(Some(entry));
+            if let Some(stored) = self.ready.pop_front() {
+                self.given = stored.seq;
+                return Ok(Some(stored.entry));
             }
             if self.state().is_some_and(State::is_done) {
                 return Ok(None);
             }
             let (new, is_all) = self.log.step().await?;
-            self.ready.extend(new.into_iter().map(|stored| stored.entry));
+            self.ready.extend(new);
             if is_all && self.state().is_none() {
                 return Ok(None);
             }
@@ -62,6 +65,12 @@ impl Follow {
                 self.lookout.wait().await;
             }
         }
+    }
+
+    /// The sequence of the entry that was given last; 0 before the first.
+    #[must_use]
+    pub const fn given(&self) -> u64 {
+        self.given
     }
 
     /// The same as a stream; it ends where [`Follow::next`] gives `None`.

@@ -8,6 +8,7 @@
 
 mod bodies;
 mod engine;
+mod meeting;
 mod orphan;
 mod room;
 mod schedule;
