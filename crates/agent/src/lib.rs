@@ -1,5 +1,6 @@
 //! The SDK of Sinew. [`Client`] delegates tasks and follows them; [`Runtime`] hosts an agent: it
-//! takes the tasks of a role, keeps their leases, and brings each to its end. Both act on one org
+//! takes the tasks of a role, keeps their leases, and brings each to its end; [`Meeting`] is how roles
+//! decide together. Both act on one org
 //! and reach NATS through `sinew-bus` alone.
 //!
 //! An agent is a function from a task to a result:
@@ -34,6 +35,7 @@ pub mod event;
 pub mod follow;
 pub mod handler;
 mod lookout;
+pub mod meeting;
 pub mod program;
 pub mod reclaim;
 pub mod report;
@@ -52,6 +54,7 @@ pub use delegation::Delegation;
 pub use event::{Emission, EmitError};
 pub use follow::{Follow, FollowError, Outcome};
 pub use handler::{Failure, Handler};
+pub use meeting::{MeetError, Meeting};
 pub use program::Program;
 pub use runtime::{Runtime, RuntimeError, Settings, Tally};
 pub use schedule::Schedules;

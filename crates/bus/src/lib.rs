@@ -4,13 +4,16 @@
 //! Read it in this order: [`connect`] gives a [`Bus`], which is bound to one org; [`ensure`] makes
 //! the streams that everything else needs; [`publish`] is the one way in: group commit, and the
 //! guarded append to a task's log; [`consume`] takes work and [`delivery`] ends it; [`mod@read`]
-//! reads what streams hold; [`object`] keeps what is too large for a message; [`task`] puts all of it together for the log of one task.
+//! reads what streams hold; [`object`] keeps what is too large for a message; [`task`] puts all of it together for the log of one task,
+//! and [`meeting`] for that of one meeting.
 
 pub mod clock;
 pub mod connect;
 pub mod consume;
 pub mod delivery;
 pub mod ensure;
+mod guarded;
+pub mod meeting;
 pub mod object;
 pub mod presence;
 pub mod publish;
@@ -22,6 +25,7 @@ pub use connect::{Auth, Bus, Config, ConnectError};
 pub use consume::{ConsumeError, Intake, Slot, Slots};
 pub use delivery::{AckError, AckSubject, Delivery};
 pub use ensure::{EnsureError, Topology, TopologyError, ensure_consumer};
+pub use meeting::{MeetingError, MeetingLog};
 pub use object::{CollectError, Object, ObjectError};
 pub use presence::{Begins, Ends};
 pub use publish::{

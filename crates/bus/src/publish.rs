@@ -2,7 +2,7 @@
 //! atomic batch, hence one fsync, where that is faster than each for itself; nobody waits for
 //! company, and everybody gets an answer of their own. What has an id is repeated under that id until its outcome is known.
 //!
-//! Nothing here writes to a task's log, but for the one guarded append in [`append`].
+//! Nothing here writes to the log of a task or a meeting, but for the guarded append in [`append`].
 //!
 //! Read it in this order: this file is what callers see; `committer` coalesces and repeats; `send`
 //! carries one group to the server, as a batch or not, as `choice` says; [`service`] does all of it
@@ -111,8 +111,8 @@ pub struct Accepted {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublishError {
-    /// The subject is one of a task's log: only [`Bus::append`] writes there.
-    #[error("{subject} belongs to a task's log, which takes guarded appends only")]
+    /// The subject is one of the log of a task or a meeting: only guarded appends write there.
+    #[error("{subject} belongs to a log, which takes guarded appends only")]
     TaskLog {
         /// The subject.
         subject: String,
@@ -209,7 +209,10 @@ impl Bus {
     /// See [`PublishError`].
     pub async fn publish(&self, out: Outgoing) -> Result<Accepted, PublishError> {
         let subject = out.subject.as_str();
-        if matches!(self.subjects().parse(subject), Some(Address::Entry(..))) {
+        if matches!(
+            self.subjects().parse(subject),
+            Some(Address::Entry(..) | Address::MeetingMessages(_) | Address::MeetingDecisions(_))
+        ) {
             return Err(PublishError::TaskLog { subject: subject.to_owned() });
         }
         self.commit(out).await

@@ -1,7 +1,6 @@
 //! The log of one task, as a writer holds it: read it, ask it to move, and know what came of it.
-//! This is the one way in which anything in Sinew changes a task. The rules are `model`'s; what is
-//! here is the patience: a lost race is read back and decided anew, and an answer that got lost is
-//! looked for in the log by the writer's own token.
+//! This is the one way in which anything in Sinew changes a task. The rules are `model`'s, and the
+//! patience of a writer is what all guarded logs share.
 
 use sinew_model::{
     TaskId, Time,
@@ -12,6 +11,7 @@ use sinew_model::{
 use crate::{
     clock,
     connect::Bus,
+    guarded::{self, Failed, Log},
     publish::{AppendError, PublishError},
     read::HistoryError,
 };
@@ -163,46 +163,15 @@ impl TaskLog {
     /// # Errors
     /// See [`ExecuteError`]. A refusal was decided on the newest state of the log.
     pub async fn execute(&mut self, command: &Command) -> Result<Done, ExecuteError> {
-        let word = clock::unique();
-        let mut fresh = false;
-        let mut lost = None;
-        for round in 0..APPEND_ROUNDS {
-            let at = clock::now().max(self.floor);
-            let change = match self.task.decide(command, at) {
-                Ok(change) => change,
-                // What is known here may be old; the log may see it otherwise.
-                Err(_) if !fresh => {
-                    if let Some(done) = self.reread(&word).await? {
-                        return Ok(done);
-                    }
-                    fresh = true;
-                    continue;
-                }
-                Err(refusal) => return Err(ExecuteError::Refused(refusal)),
-            };
-            let entry = self.entry(change, at);
-            let token = format!("{word}-{round}");
-            match self.bus.append(&entry, self.task.last_seq, &token).await {
-                Ok(seq) => return Ok(self.stored(seq, token, entry)),
-                Err(AppendError::Conflict { .. }) => {}
-                Err(error @ AppendError::Publish { source: PublishError::Unknown { .. } }) => {
-                    if lost.is_some() {
-                        return Err(ExecuteError::Unknown(error));
-                    }
-                    lost = Some(error);
-                }
-                Err(error) => return Err(failed(error)),
-            }
-            match self.reread(&word).await {
-                Ok(Some(done)) => return Ok(done),
-                Ok(None) => fresh = true,
-                // The log is out of reach, so the lost answer stays lost.
-                Err(error) => {
-                    return Err(lost.map_or(ExecuteError::Unreadable(error), ExecuteError::Unknown));
-                }
-            }
+        match guarded::execute(self, command).await {
+            Ok((seq, entry)) => Ok(Done { seq, entry }),
+            Err(Failed::Refused(refusal)) => Err(ExecuteError::Refused(refusal)),
+            Err(Failed::Rejected(error)) => Err(ExecuteError::Rejected(error)),
+            Err(Failed::Unreachable(error)) => Err(ExecuteError::Unreachable(error)),
+            Err(Failed::Unknown(error)) => Err(ExecuteError::Unknown(error)),
+            Err(Failed::Unreadable(error)) => Err(ExecuteError::Unreadable(error)),
+            Err(Failed::Crowded) => Err(ExecuteError::Crowded),
         }
-        Err(ExecuteError::Crowded)
     }
 
     fn entry(&self, change: Change, at: Time) -> Entry {
@@ -214,38 +183,42 @@ impl TaskLog {
             change,
         }
     }
+}
 
-    /// Takes over what was just stored, without reading it back.
-    fn stored(&mut self, seq: u64, token: String, entry: Entry) -> Done {
+impl Log for TaskLog {
+    type Command = Command;
+    type Entry = Entry;
+    type Refusal = Refusal;
+    type Unreadable = HistoryError;
+
+    async fn now(&self) -> Result<Time, HistoryError> {
+        Ok(clock::now().max(self.floor))
+    }
+
+    fn decide(&self, command: &Command, at: Time) -> Result<Entry, Refusal> {
+        self.task.decide(command, at).map(|change| self.entry(change, at))
+    }
+
+    async fn append(&self, entry: &Entry, token: &str) -> Result<u64, AppendError> {
+        self.bus.append(entry, self.task.last_seq, token).await
+    }
+
+    fn stored(&mut self, seq: u64, token: String, entry: &Entry) {
         let expected = Some(self.task.last_seq);
-        let stored = Stored { seq, expected, token: Some(token), time: None, entry };
+        let stored = Stored { seq, expected, token: Some(token), time: None, entry: entry.clone() };
         if let Err(void) = self.task.apply(&self.id, &stored) {
             // What `decide` allows is never void; the laws of the model are tested for that.
             tracing::error!(task = %self.id, seq, %void, "an own entry is void");
         }
-        Done { seq, entry: stored.entry }
     }
 
-    /// Reads the log anew, and finds the entry that this writer stored without learning of it.
-    async fn reread(&mut self, word: &str) -> Result<Option<Done>, HistoryError> {
+    async fn reread(&mut self, word: &str) -> Result<Option<(u64, Entry)>, HistoryError> {
         let history = self.bus.history(&self.id).await?;
         self.task = history.task;
         let own =
             history.entries.into_iter().map(|logged| logged.stored).find(|stored| {
                 stored.token.as_deref().is_some_and(|token| token.starts_with(word))
             });
-        Ok(own.map(|stored| Done { seq: stored.seq, entry: stored.entry }))
-    }
-}
-
-fn failed(error: AppendError) -> ExecuteError {
-    match &error {
-        AppendError::Publish {
-            source: PublishError::Unreachable { .. } | PublishError::Full { .. },
-        } => ExecuteError::Unreachable(error),
-        AppendError::Publish { .. }
-        | AppendError::Conflict { .. }
-        | AppendError::Alien { .. }
-        | AppendError::Unencodable { .. } => ExecuteError::Rejected(error),
+        Ok(own.map(|stored| (stored.seq, stored.entry)))
     }
 }

@@ -68,6 +68,9 @@ pub(crate) enum Command {
     /// Read what was sent to a role
     #[command(subcommand)]
     Inbox(cmd::inbox::Command),
+    /// Meet: call a meeting, speak, vote, and read what came of it
+    #[command(subcommand)]
+    Meeting(Box<cmd::meeting::Command>),
     /// Tell the org what was done, and hear it
     #[command(subcommand)]
     Events(cmd::events::Command),

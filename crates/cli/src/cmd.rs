@@ -6,6 +6,7 @@ pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod events;
 pub(crate) mod inbox;
+pub(crate) mod meeting;
 pub(crate) mod org;
 pub(crate) mod reference;
 pub(crate) mod schedule;
@@ -37,6 +38,7 @@ pub(crate) async fn run(cli: Cli, out: Out) -> anyhow::Result<Code> {
         Command::Task(command) => task::run(command, &global, out).await,
         Command::Schedule(command) => schedule::run(command, &global, out).await,
         Command::Inbox(command) => inbox::run(command, &global, out).await,
+        Command::Meeting(command) => meeting::run(*command, &global, out).await,
         Command::Events(command) => events::run(command, &global, out).await,
         Command::Topology(command) => topology::run(command, &global, out).await,
         Command::Org(command) => org::run(command, &global, out).await,

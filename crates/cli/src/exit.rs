@@ -1,5 +1,7 @@
 //! Exit codes: what each means, which error ends in which, and what to do about it.
 
+mod meeting;
+
 use std::process::ExitCode;
 
 use serde_json::json;
@@ -150,6 +152,7 @@ fn known(cause: &(dyn std::error::Error + 'static)) -> Option<(Code, Option<Stri
     let (code, hint) = None
         .or_else(|| cause.downcast_ref().map(of_delegate))
         .or_else(|| cause.downcast_ref().map(of_schedule))
+        .or_else(|| cause.downcast_ref().map(meeting::of_meet))
         .or_else(|| cause.downcast_ref().map(of_body))
         .or_else(|| cause.downcast_ref().map(of_follow))
         .or_else(|| cause.downcast_ref().map(of_advance))

@@ -203,6 +203,18 @@ impl TaskId {
         Self(format!("{name}-{stamp}"))
     }
 
+    /// The id of the task that an action item of a meeting becomes: the same whoever delegates it
+    /// and however often.
+    #[must_use]
+    pub fn of_action(meeting: &MeetingId, number: u32) -> Self {
+        use sha2::{Digest, Sha256};
+        let mut hash = Sha256::new();
+        hash.update(meeting.0.as_bytes());
+        hash.update([0]);
+        hash.update(number.to_be_bytes());
+        Self(format!("action-{}", hex(&hash.finalize(), 12)))
+    }
+
     /// The id under which a message that is no task is kept: the same for every delivery of it.
     #[must_use]
     pub fn of_undecodable(queue_seq: u64, bytes: &[u8]) -> Self {
@@ -211,6 +223,15 @@ impl TaskId {
         hash.update(queue_seq.to_be_bytes());
         hash.update(bytes);
         Self(format!("undecodable-{}", hex(&hash.finalize(), 12)))
+    }
+}
+
+impl MeetingId {
+    /// The id of a meeting that was given none: made of a word that nobody else has.
+    #[must_use]
+    pub fn unnamed(unique: &str) -> Self {
+        let clean: String = unique.chars().filter(char::is_ascii_alphanumeric).collect();
+        Self(format!("m{}", head(&clean, ID_BYTES - 1)))
     }
 }
 

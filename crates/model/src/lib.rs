@@ -6,9 +6,9 @@
 //!
 //! Read it in this order: [`id`] and [`subject`] name things; [`task`] is what
 //! everything else serves; [`schedule`] is how it recurs; [`claim`] stands for what does not fit a
-//! message; [`mail`], [`event`], [`presence`] and [`control`] are the other envelopes;
-//! [`grant`] says who may do what, and [`org`] when controllers are where; [`stream`] is where all of it is stored; [`limits`] bounds all
-//! of it;
+//! message; [`meeting`] is how agents decide together; [`mail`], [`event`], [`presence`] and
+//! [`control`] are the other envelopes; [`grant`] says who may do what, and [`org`] when controllers
+//! are where; [`stream`] is where all of it is stored; [`limits`] bounds all of it;
 //! [`schema`] tells it to other languages.
 
 pub mod claim;
@@ -19,6 +19,7 @@ pub mod header;
 pub mod id;
 pub mod limits;
 pub mod mail;
+pub mod meeting;
 pub mod org;
 pub mod presence;
 pub mod retry;

@@ -2,12 +2,14 @@
 //! and is not here is a defect.
 
 mod engine;
+mod meeting;
 mod org;
 mod view;
 
 use std::time::Duration;
 
 pub use engine::*;
+pub use meeting::*;
 pub use org::*;
 pub use view::*;
 

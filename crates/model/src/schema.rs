@@ -13,6 +13,7 @@ use crate::{
     control::Control,
     event::Event,
     mail::Mail,
+    meeting,
     presence::Heartbeat,
     schedule::Schedule,
     task::{Assignment, Entry},
@@ -28,6 +29,8 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
         ("event", schema_for!(Event)),
         ("heartbeat", schema_for!(Heartbeat)),
         ("mail", schema_for!(Mail)),
+        ("meeting", schema_for!(meeting::Entry)),
+        ("minutes", schema_for!(meeting::Minutes)),
         ("schedule", schema_for!(Schedule)),
     ]
 }

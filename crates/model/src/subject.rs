@@ -320,6 +320,19 @@ impl Subjects {
         self.under(format_args!("meetings.{meeting}.decisions"))
     }
 
+    /// `genbrain.meetings.{meeting}.*`: the whole log of one meeting. Every append is guarded by this
+    /// filter, byte for byte.
+    #[must_use]
+    pub fn meeting(&self, meeting: &MeetingId) -> Subject {
+        self.under(format_args!("meetings.{meeting}.*"))
+    }
+
+    /// `genbrain.meetings.*.*`: the logs of all meetings of the org.
+    #[must_use]
+    pub fn all_meetings(&self) -> Subject {
+        self.under(format_args!("meetings.*.*"))
+    }
+
     /// `genbrain.org.system.health`.
     #[must_use]
     pub fn system_health(&self) -> Subject {

@@ -5,11 +5,13 @@
 //! held; [`schedule`] turns the firings of recurring tasks into tasks; [`wake`] moves tasks on when
 //! what they wait for has ended; [`ends`] sees to what an end leaves to be done; [`parked`] hears
 //! which messages the server has given up; [`bodies`] deletes large bodies that no task claims any
-//! more; [`org`] is in every org that stirs; [`streams`] makes streams again that somebody deleted; [`sweep`] finds tasks that nothing
+//! more; [`meeting`] moves meetings on; [`org`] is in every org that stirs; [`streams`] makes streams
+//! again that somebody deleted; [`sweep`] finds tasks that nothing
 //! can move any more.
 
 pub mod bodies;
 pub mod ends;
+pub mod meeting;
 pub mod org;
 pub mod orphan;
 pub mod parked;

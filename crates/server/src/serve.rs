@@ -1,6 +1,6 @@
 //! Everything that runs beside the agents of one org, as one service: it keeps the view of the
 //! tasks up with their log, listens for signs of life, takes back what dead agents held, moves
-//! waiting tasks on, sees to ends, sweeps, makes streams again that were deleted, and commits for
+//! waiting tasks and meetings on, sees to ends, sweeps, makes streams again that were deleted, and commits for
 //! other processes.
 //! It may run twice for one org: each part decides by compare-and-set.
 
@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::control::{
     bodies::{self, Collector},
     ends::Ends,
+    meeting::Meetings,
     orphan::Orphans,
     parked::Parked,
     presence::Presence,
@@ -111,6 +112,7 @@ pub async fn serve(
     let parked = Parked::new(bus.clone(), presence.clone())?;
     let orphans = Orphans::new(bus.clone(), settings.system)?;
     let recurring = Recurring::bind(&bus).await?;
+    let meetings = Meetings::new(bus.clone())?;
 
     let collector = Collector::new(bus.clone(), settings.bodies);
     let streams = Streams::new(bus.clone(), settings.topology, settings.streams);
@@ -123,6 +125,7 @@ pub async fn serve(
     parts.add(|stop| wake.run(stop));
     parts.add(|stop| parked.run(stop));
     parts.add(|stop| recurring.run(stop));
+    parts.add(|stop| meetings.run(stop));
     parts.add(|stop| orphans.run(stop));
     parts.add(|stop| collector.run(stop));
     parts.add(|stop| streams.run(stop));

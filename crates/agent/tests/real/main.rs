@@ -13,6 +13,7 @@ mod input;
 mod kit;
 mod leases;
 mod life;
+mod meeting;
 mod parked;
 mod python;
 mod restart;

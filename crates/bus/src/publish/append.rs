@@ -1,7 +1,10 @@
-//! The one way into a task's log: an append that stands only if nobody else wrote to the task
-//! since the writer read it.
+//! The one way into the log of a task or a meeting: an append that stands only if nobody else wrote
+//! to it since the writer read it.
 
-use sinew_model::{Entry, OrgId, limits, stream::TASK_LOG};
+use sinew_model::{
+    Entry, OrgId, Subject, limits, meeting,
+    stream::{MEETINGS, TASK_LOG},
+};
 
 use super::{Outgoing, PublishError};
 use crate::connect::Bus;
@@ -10,8 +13,8 @@ use crate::connect::Bus;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AppendError {
-    /// Somebody else wrote to the task first: read it back and decide anew.
-    #[error("somebody else wrote to the task first")]
+    /// Somebody else wrote to the log first: read it back and decide anew.
+    #[error("somebody else wrote first")]
     Conflict {
         /// The answer to an earlier try was lost, so the first writer may have been oneself: look
         /// for the own token in the log.
@@ -55,20 +58,51 @@ impl Bus {
         expected: u64,
         token: &str,
     ) -> Result<u64, AppendError> {
-        if entry.org_id != *self.subjects().org() {
-            return Err(AppendError::Alien { org: entry.org_id.clone() });
+        self.check_org(&entry.org_id)?;
+        let subject = self.subjects().entry(&entry.task_id, entry.change.transition());
+        let filter = self.subjects().log(&entry.task_id);
+        let body = serde_json::to_vec(entry);
+        self.append_guarded(TASK_LOG, (subject, body), (&filter, expected), token).await
+    }
+
+    /// Appends `entry` to its meeting's log, as [`Bus::append`] does for tasks.
+    ///
+    /// # Errors
+    /// See [`AppendError`]. A conflict is a normal answer.
+    pub(crate) async fn append_to_meeting(
+        &self,
+        entry: &meeting::Entry,
+        expected: u64,
+        token: &str,
+    ) -> Result<u64, AppendError> {
+        self.check_org(&entry.org_id)?;
+        let subject = entry.subject(self.subjects());
+        let filter = self.subjects().meeting(&entry.meeting_id);
+        let body = serde_json::to_vec(entry);
+        self.append_guarded(MEETINGS, (subject, body), (&filter, expected), token).await
+    }
+
+    fn check_org(&self, org: &OrgId) -> Result<(), AppendError> {
+        if org == self.subjects().org() {
+            return Ok(());
         }
-        let body =
-            serde_json::to_vec(entry).map_err(|source| AppendError::Unencodable { source })?;
+        Err(AppendError::Alien { org: org.clone() })
+    }
+
+    async fn append_guarded(
+        &self,
+        stream: &'static str,
+        (subject, body): (Subject, serde_json::Result<Vec<u8>>),
+        (filter, expected): (&Subject, u64),
+        token: &str,
+    ) -> Result<u64, AppendError> {
+        let body = body.map_err(|source| AppendError::Unencodable { source })?;
         if body.len() > limits::MESSAGE_BYTES {
             let source =
                 PublishError::TooLarge { bytes: body.len(), limit: Some(limits::MESSAGE_BYTES) };
             return Err(AppendError::Publish { source });
         }
-        let subject = self.subjects().entry(&entry.task_id, entry.change.transition());
-        let out = Outgoing::new(TASK_LOG, subject, body)
-            .expecting(&self.subjects().log(&entry.task_id), expected)
-            .id(token);
+        let out = Outgoing::new(stream, subject, body).expecting(filter, expected).id(token);
         match self.commit(out).await {
             Ok(accepted) => Ok(accepted.seq),
             Err(PublishError::Conflict { doubtful, .. }) => Err(AppendError::Conflict { doubtful }),

@@ -75,7 +75,7 @@ impl Bus {
             history.fold(self, task, &last);
             return Ok(history);
         }
-        let mut log = Reading { bus: self, filter: &filter, from: 1 };
+        let mut log = Reading { bus: self, stream: TASK_LOG, filter: &filter, from: 1 };
         if let Some(thread) = log.by_guards(&last).await {
             for message in &thread {
                 history.fold(self, task, message);
@@ -120,6 +120,31 @@ impl Bus {
             // A log that is more than its first entry is read whole, with the leader's help.
             Ok(Some(_)) | Err(_) => self.history(task).await,
         }
+    }
+
+    /// The next messages of a guarded log from the sequence `from` on, and whether they are all
+    /// that was stored before the call. Where only one is new, which its guard tells, that costs one
+    /// request.
+    pub(crate) async fn since(
+        &self,
+        stream: &str,
+        filter: &str,
+        from: u64,
+    ) -> Result<(Vec<RawMessage>, bool), RequestError> {
+        let last = self.last(stream, filter).await?.filter(|last| last.seq >= from);
+        let Some(last) = last else { return Ok((Vec::new(), true)) };
+        if last.guard(filter).is_some_and(|before| before < from) {
+            return Ok((vec![last], true));
+        }
+        let log = Reading { bus: self, stream, filter, from };
+        let mut messages = log.direct().await;
+        if messages.is_empty() {
+            // The replica that answered is behind; the leader is not.
+            messages.extend(log.step().await?);
+        }
+        // Nothing, where it was purged meanwhile: then that is all there is.
+        let is_all = messages.last().is_none_or(|newest| newest.seq >= last.seq);
+        Ok((messages, is_all))
     }
 
     async fn last_direct(&self, filter: &str) -> Result<Option<RawMessage>, RequestError> {
@@ -180,7 +205,7 @@ impl RawMessage {
 
 impl RawMessage {
     /// The sequence that it was guarded with, where its guard was over exactly this filter.
-    fn guard(&self, filter: &str) -> Option<u64> {
+    pub(crate) fn guard(&self, filter: &str) -> Option<u64> {
         let guarded = self.header(header::EXPECTED_SUBJECT) == Some(filter);
         self.header(header::EXPECTED_SEQ).filter(|_| guarded)?.parse().ok()
     }
@@ -189,6 +214,7 @@ impl RawMessage {
 /// The reading of one log.
 struct Reading<'a> {
     bus: &'a Bus,
+    stream: &'a str,
     filter: &'a str,
     /// The next sequence to look at.
     from: u64,
@@ -223,7 +249,7 @@ impl Reading<'_> {
                 Some(message) => message,
                 None if fetched < HISTORY_FETCHES => {
                     fetched += 1;
-                    self.bus.at(TASK_LOG, before).await.ok()??
+                    self.bus.at(self.stream, before).await.ok()??
                 }
                 None => return None,
             };
@@ -249,7 +275,7 @@ impl Reading<'_> {
         let reply = nats.new_inbox();
         let mut answers = nats.subscribe(reply.clone()).await.map_err(|error| error.to_string())?;
         nats.publish_with_reply(
-            format!("$JS.API.DIRECT.GET.{TASK_LOG}"),
+            format!("$JS.API.DIRECT.GET.{}", self.stream),
             reply,
             which.to_string().into(),
         )
@@ -273,6 +299,6 @@ impl Reading<'_> {
 
     /// The next message from the leader.
     async fn step(&self) -> Result<Option<RawMessage>, RequestError> {
-        self.bus.first_from(TASK_LOG, self.filter, self.from).await
+        self.bus.first_from(self.stream, self.filter, self.from).await
     }
 }

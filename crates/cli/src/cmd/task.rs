@@ -14,7 +14,7 @@ mod words;
 
 pub(crate) use delegate::ordinal;
 pub(crate) use print::describe;
-pub(crate) use words::json as read_json;
+pub(crate) use words::{json as read_json, text as read_text};
 
 use crate::{args::Global, exit::Code, output::Out};
 

@@ -11,6 +11,7 @@ mod agent;
 mod demo;
 mod help;
 mod kit;
+mod meeting;
 mod org;
 mod orphan;
 mod parked;

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     control::Target,
     header,
-    id::{OrgId, Role, Root, ScheduleName, TaskId},
+    id::{MeetingId, OrgId, Role, Root, ScheduleName, TaskId},
     stream,
     subject::{Band, Subject, Subjects},
     task::Transition,
@@ -36,11 +36,11 @@ const HEADERS: [(&str, &str); 8] = [
     (header::EPOCH, "The epoch of an assignment; without it and without a message id it is 1."),
     (
         header::EXPECTED_SEQ,
-        "The sequence of the newest entry of the task that the writer has read; 0 for none.",
+        "The sequence of the newest entry of the task or meeting that the writer has read; 0 for none.",
     ),
     (
         header::EXPECTED_SUBJECT,
-        "The filter over the whole task, byte for byte the subject with * as its last token.",
+        "The filter over the whole task or meeting, byte for byte the subject with * as its last token.",
     ),
     (header::SCHEDULE, "When the assignment is put on its queue: @at and an RFC 3339 time."),
     (header::SCHEDULE_TARGET, "genbrain.due.{role}.tasks, with .urgent or .low for those bands."),
@@ -48,10 +48,11 @@ const HEADERS: [(&str, &str); 8] = [
     (header::TRACEPARENT, "W3C trace context."),
 ];
 
-const PARAMETERS: [(&str, &str); 5] = [
+const PARAMETERS: [(&str, &str); 6] = [
     ("role", "A job that agents fill: lower case letters, digits, - and _."),
     ("orgId", "The organisation: lower case letters, digits, - and _."),
     ("taskId", "The task: letters, digits, - and _; an id is never used again."),
+    ("meetingId", "The meeting: letters, digits, - and _."),
     ("transition", "What happened to the task."),
     ("scheduleName", "The recurring task: lower case letters, digits, - and _."),
 ];
@@ -61,6 +62,7 @@ struct Sample {
     subjects: Subjects,
     role: Role,
     task: TaskId,
+    meeting: MeetingId,
     schedule: ScheduleName,
 }
 
@@ -70,6 +72,7 @@ fn sample() -> Option<Sample> {
         subjects: Subjects::new(Root::default(), org),
         role: "role".parse().ok()?,
         task: "taskId".parse().ok()?,
+        meeting: "meetingId".parse().ok()?,
         schedule: "schedulename".parse().ok()?,
     })
 }
@@ -83,6 +86,7 @@ fn address(subject: &Subject, channel: &str) -> String {
             "role" => "{role}",
             "orgid" => "{orgId}",
             "taskId" => "{taskId}",
+            "meetingId" => "{meetingId}",
             "schedulename" => "{scheduleName}",
             other => other,
         })
@@ -99,11 +103,12 @@ fn channels() -> Vec<Channel> {
     let Some(sample) = sample() else { return Vec::new() };
     let mut all = tasks(&sample);
     all.extend(history(&sample));
+    all.extend(meetings(&sample));
     all.extend(others(&sample));
     all
 }
 
-fn tasks(Sample { subjects, role, task, schedule }: &Sample) -> Vec<Channel> {
+fn tasks(Sample { subjects, role, task, schedule, .. }: &Sample) -> Vec<Channel> {
     let queue = |name, band, about| Channel {
         name,
         subject: subjects.tasks(role, band),
@@ -169,6 +174,32 @@ fn history(Sample { subjects, task, .. }: &Sample) -> Vec<Channel> {
             body: "entry",
             headers: &[],
             actions: &["receive"],
+        },
+    ]
+}
+
+fn meetings(Sample { subjects, role, meeting, .. }: &Sample) -> Vec<Channel> {
+    let log = |name, subject, about| Channel {
+        name,
+        subject,
+        stream: Some(stream::MEETINGS),
+        about,
+        body: "meeting",
+        headers: &[header::EXPECTED_SEQ, header::EXPECTED_SUBJECT, header::MSG_ID],
+        actions: &["send", "receive"],
+    };
+    let said = "What happens in a meeting; it is guarded over the whole meeting, and counts where \
+        the meeting allowed it.";
+    let decided = "What a meeting decided, its action items and its end; guarded and counted as \
+        what it says.";
+    vec![
+        log("meetingMessages", subjects.meeting_messages(meeting), said),
+        log("meetingDecisions", subjects.meeting_decisions(meeting), decided),
+        Channel {
+            body: "mail",
+            stream: Some(stream::AGENT_MAIL),
+            headers: &[header::MSG_ID],
+            ..log("meetings", subjects.meetings(role), "Invitations to meetings.")
         },
     ]
 }

@@ -9,6 +9,7 @@
 mod attack;
 mod bodies;
 mod engine;
+mod meeting;
 mod org;
 mod orphan;
 mod room;

@@ -29,6 +29,15 @@ pub(super) fn json_or_text(what: &str, said: &str) -> Result<Value, Fault> {
     Ok(serde_json::from_str(&text).unwrap_or_else(|_is_text| text.trim_end().into()))
 }
 
+/// A text of any number of lines, or `-` for the text on stdin. A text may begin with `@`, as when
+/// somebody is spoken to.
+///
+/// # Errors
+/// When stdin can't be read.
+pub(crate) fn text(what: &str, said: &str) -> Result<String, Fault> {
+    if said == "-" { read(what, said) } else { Ok(said.to_owned()) }
+}
+
 fn read(what: &str, said: &str) -> Result<String, Fault> {
     let most = u64::try_from(LARGE_BODY_BYTES).unwrap_or(u64::MAX).saturating_add(1);
     let mut text = String::new();
