@@ -7,12 +7,14 @@
 //! Read it in this order: [`id`] and [`subject`] name things; [`task`] is what
 //! everything else serves; [`schedule`] is how it recurs; [`claim`] stands for what does not fit a
 //! message; [`mail`], [`event`], [`presence`] and [`control`] are the other envelopes;
+//! [`signature`] says whom they are from, and [`evidence`] what is kept of those that are not;
 //! [`stream`] is where all of it is stored; [`limits`] bounds all of it;
 //! [`schema`] tells it to other languages.
 
 pub mod claim;
 pub mod control;
 pub mod event;
+pub mod evidence;
 pub mod header;
 pub mod id;
 pub mod limits;
@@ -21,6 +23,7 @@ pub mod presence;
 pub mod retry;
 pub mod schedule;
 pub mod schema;
+pub mod signature;
 pub mod stream;
 pub mod subject;
 pub mod task;

@@ -1,7 +1,7 @@
 //! The one way into a task's log: an append that stands only if nobody else wrote to the task
 //! since the writer read it.
 
-use sinew_model::{Entry, OrgId, limits, stream::TASK_LOG};
+use sinew_model::{Entry, OrgId, limits, signature::Speaker, stream::TASK_LOG};
 
 use super::{Outgoing, PublishError};
 use crate::connect::Bus;
@@ -68,7 +68,8 @@ impl Bus {
         let subject = self.subjects().entry(&entry.task_id, entry.change.transition());
         let out = Outgoing::new(TASK_LOG, subject, body)
             .expecting(&self.subjects().log(&entry.task_id), expected)
-            .id(token);
+            .id(token)
+            .by(Speaker { role: Some(entry.by.role.clone()), instance: entry.by.instance.clone() });
         match self.commit(out).await {
             Ok(accepted) => Ok(accepted.seq),
             Err(PublishError::Conflict { doubtful, .. }) => Err(AppendError::Conflict { doubtful }),

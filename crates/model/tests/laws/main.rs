@@ -3,5 +3,6 @@
 
 mod orphan;
 mod schedule;
+mod signature;
 mod subject;
 mod task;
