@@ -272,6 +272,8 @@ fn verification(
         after: Vec::new(),
         after_any: false,
         verifier: None,
+        // The delegator did not sign this one; see how a runtime finds out for whom it is.
+        proof: None,
         ..assignment
     };
     (judging, body)

@@ -214,6 +214,7 @@ impl Client {
         let given = what.id.clone();
         let id = given.clone().unwrap_or_else(new_id);
         let (assignment, body) = what.assignment(id, self.bus.subjects().org().clone(), &by);
+        let assignment = self.bus.prove(assignment).await.map_err(DelegateError::Failed)?;
         self.carry_out(assignment, body, given.is_some()).await
     }
 
@@ -245,6 +246,7 @@ impl Client {
             }
             return Err(DelegateError::Invalid(error));
         }
+        let assignment = self.bus.prove(assignment).await.map_err(DelegateError::Failed)?;
         // The log must not promise what is not stored: who finds the record after a crash has
         // nothing but the claim.
         self.store(&assignment, body.clone()).await?;

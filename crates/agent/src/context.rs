@@ -12,6 +12,7 @@ use serde_json::Value;
 use sinew_model::{
     Assignment, TaskId,
     limits::WAITED_TASKS,
+    signature::{Sender, Verdict},
     task::{Answered, Refusal, RefusedResult, State, wait},
 };
 use tokio::sync::watch;
@@ -59,6 +60,7 @@ pub struct Context {
 #[derive(Debug)]
 struct Inner {
     assignment: Arc<Assignment>,
+    delegator: Verdict,
     known: Known,
     /// Numbers the questions that come without a key, in the order in which they are asked.
     asked: AtomicU32,
@@ -73,14 +75,15 @@ struct Inner {
 
 impl Context {
     pub(crate) fn new(
-        (assignment, known): (Arc<Assignment>, Known),
+        (assignment, delegator, known): (Arc<Assignment>, Verdict, Known),
         (attempt, fence): (u32, u64),
         client: Client,
         stop: CancellationToken,
         progress: watch::Sender<Option<Progress>>,
     ) -> Self {
         let asked = AtomicU32::new(0);
-        let inner = Inner { assignment, known, asked, attempt, fence, client, stop, progress };
+        let inner =
+            Inner { assignment, delegator, known, asked, attempt, fence, client, stop, progress };
         Self { inner: Arc::new(inner) }
     }
 
@@ -88,6 +91,13 @@ impl Context {
     #[must_use]
     pub fn assignment(&self) -> &Assignment {
         &self.inner.assignment
+    }
+
+    /// Who delegated it, where its signature tells; `None`: the assignment's `delegator` is only
+    /// what somebody wrote.
+    #[must_use]
+    pub fn delegated_by(&self) -> Option<&Sender> {
+        self.inner.delegator.sender()
     }
 
     /// The task's id: the same in every attempt.

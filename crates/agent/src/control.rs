@@ -2,7 +2,9 @@
 //! one record for each, of which the newest counts; runtimes read it before they take anything,
 //! and whenever it changes.
 
-use sinew_bus::{Bus, EnsureError, Outgoing, PublishError, RequestError, Topology, clock};
+use sinew_bus::{
+    Bus, EnsureError, Outgoing, PublishError, RawMessage, RequestError, Topology, clock,
+};
 use sinew_model::{
     Address, InstanceId, Role, Time,
     control::{Control, Pause, Target},
@@ -11,7 +13,7 @@ use sinew_model::{
     stream::AGENT_CONTROL,
 };
 
-use crate::client::Client;
+use crate::{client::Client, report::speaker};
 
 /// The server's number for a stream that it has not.
 const NO_STREAM: u32 = 10_059;
@@ -102,7 +104,10 @@ impl Client {
         for _ in 0..CONTROL_ROUNDS {
             let last = bus.last(AGENT_CONTROL, subject.as_str()).await?;
             let seq = last.as_ref().map_or(0, |last| last.seq);
-            let known = last.and_then(|last| decode(&last.payload));
+            let known = match &last {
+                Some(last) => said(bus, whom, last).await?,
+                None => None,
+            };
             let (at, by) = (clock::now(), self.role().clone());
             let mut record = known.unwrap_or_else(|| Control {
                 at,
@@ -116,7 +121,8 @@ impl Client {
             let mut out =
                 Outgoing::new(AGENT_CONTROL, subject.clone(), serde_json::to_vec(&record)?)
                     .id(clock::unique())
-                    .expecting(&subject, seq);
+                    .expecting(&subject, seq)
+                    .by(speaker(self.role()));
             if let Some(kept) = kept(&record) {
                 out = out.header(header::TTL, format!("{}s", kept.as_secs()));
             }
@@ -145,10 +151,27 @@ fn kept(record: &Control) -> Option<std::time::Duration> {
 pub(crate) async fn control(bus: &Bus, whom: &Target) -> Result<Option<Control>, RequestError> {
     let subject = bus.subjects().control(whom);
     match bus.last(AGENT_CONTROL, subject.as_str()).await {
-        Ok(last) => Ok(last.and_then(|last| decode(&last.payload))),
+        Ok(Some(last)) => said(bus, whom, &last).await,
+        Ok(None) => Ok(None),
         Err(error) if error.refusal() == Some(NO_STREAM) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// What a record says. Nothing holds that nobody said.
+async fn said(
+    bus: &Bus,
+    whom: &Target,
+    last: &RawMessage,
+) -> Result<Option<Control>, RequestError> {
+    let Some(record) = decode(&last.payload) else { return Ok(None) };
+    let (received, by) = (last.received(), Some(&record.by));
+    let verdict = bus.verify(&received, by).await?;
+    if bus.takes(&verdict) {
+        return Ok(Some(record));
+    }
+    bus.keep_evidence((AGENT_CONTROL, &received), whom.role(), (&verdict, by)).await;
+    Ok(None)
 }
 
 /// A record that can't be read holds nothing; it is shown, and the next one takes its place.

@@ -152,6 +152,7 @@ impl Delegation {
             after_any: self.after_any,
             verifier: self.verifier.clone(),
             escalate_to: self.escalate_to.clone(),
+            proof: None,
             extra: Map::new(),
         };
         (assignment, body)

@@ -85,7 +85,8 @@ pub(crate) async fn place(
             .header(header::EPOCH, epoch.to_string())
             .header(header::SCHEDULE, format!("@at {at}"))
             .header(header::SCHEDULE_TARGET, subjects.due(role, band).to_string())
-            .header(header::SCHEDULE_TTL, format!("{}s", limits::FIRED_KEPT.as_secs()));
+            .header(header::SCHEDULE_TTL, format!("{}s", limits::FIRED_KEPT.as_secs()))
+            .read_on(subjects.tasks(role, band), at);
         let accepted = bus.publish(out).await?;
         return Ok(Placed { queue_seq: None, duplicate: accepted.duplicate });
     }

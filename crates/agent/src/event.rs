@@ -10,7 +10,7 @@ use sinew_model::{
     stream::ORG_EVENTS,
 };
 
-use crate::client::Client;
+use crate::{client::Client, report::speaker};
 
 /// What an event says, before it is known who says it and when.
 #[derive(Clone, Debug, PartialEq)]
@@ -155,7 +155,8 @@ impl Client {
             return Err(EmitError::TooLarge { bytes: body.len() });
         }
         let subject = self.bus().subjects().events();
-        self.bus().publish(Outgoing::new(ORG_EVENTS, subject, body).id(id)).await?;
+        let out = Outgoing::new(ORG_EVENTS, subject, body).id(id).by(speaker(self.role()));
+        self.bus().publish(out).await?;
         Ok(())
     }
 }

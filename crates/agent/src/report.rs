@@ -8,6 +8,7 @@ use sinew_model::{
     Role, Transition,
     limits::{CAUSE_BYTES, REPORT_RESULT_BYTES, head},
     mail::Mail,
+    signature::Speaker,
     stream::AGENT_MAIL,
     task::{Assignment, End, Phase, State},
 };
@@ -109,8 +110,13 @@ async fn send(
     };
     let subject = bus.subjects().inbox(&mail.to);
     let payload = serde_json::to_vec(&mail).unwrap_or_default();
-    let out = Outgoing::new(AGENT_MAIL, subject, payload).id(mail.id);
+    let out = Outgoing::new(AGENT_MAIL, subject, payload).id(mail.id).by(speaker(from));
     bus.publish(out).await.map(|_| ())
+}
+
+/// For whom a message of that role speaks.
+pub(crate) fn speaker(role: &Role) -> Speaker {
+    Speaker { role: Some(role.clone()), instance: None }
 }
 
 /// The result as far as it fits into an inbox; the whole is in the task's log.

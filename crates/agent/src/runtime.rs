@@ -16,6 +16,7 @@ mod gate;
 mod host;
 mod presence;
 mod restart;
+mod sender;
 mod settle;
 
 pub(crate) use begin::chain;

@@ -16,6 +16,7 @@ use crate::{
     client::{Client, DelegateError},
     delegation::Delegation,
     enqueue,
+    report::speaker,
 };
 
 /// The recurring tasks of an org, as one role sees and changes them.
@@ -70,6 +71,14 @@ pub enum Error {
         /// Why not.
         #[source]
         source: serde_json::Error,
+    },
+    /// Its newest record is not from who may have written it, so nothing is done by it.
+    #[error("the schedule {name} is not to be trusted: {why}")]
+    Forged {
+        /// Its name.
+        name: ScheduleName,
+        /// What is wrong with it.
+        why: String,
     },
     /// It could not be written as JSON.
     #[error("the schedule can't be encoded")]
@@ -347,7 +356,16 @@ impl Schedules {
         let Some(message) = self.bus.last(TASK_RECURRING, subject.as_str()).await? else {
             return Ok(None);
         };
-        Ok(Some((decode(name, &message.payload)?, message.seq)))
+        let schedule = decode(name, &message.payload)?;
+        // Its tasks are delegated in the name of that role, so nobody else may have written it.
+        let (received, owner) = (message.received(), &schedule.delegator);
+        let verdict = self.bus.verify(&received, Some(owner)).await?;
+        if self.bus.takes(&verdict) {
+            return Ok(Some((schedule, message.seq)));
+        }
+        let found = (TASK_RECURRING, &received);
+        self.bus.keep_evidence(found, &self.by, (&verdict, Some(owner))).await;
+        Err(Error::Forged { name: name.clone(), why: verdict.to_string() })
     }
 
     /// Stores a record in place of the one at `seq`; `None` where somebody else was faster.
@@ -357,7 +375,8 @@ impl Schedules {
         let token = clock::unique();
         let out = Outgoing::new(TASK_RECURRING, subject.clone(), body)
             .expecting(&subject, seq)
-            .id(token.clone());
+            .id(token.clone())
+            .by(speaker(&self.by));
         match self.bus.publish(out).await {
             Ok(accepted) => Ok(Some(accepted.seq)),
             Err(PublishError::Conflict { .. }) => {

@@ -2,12 +2,19 @@
 //! ever; whoever holds something that a reconnect voids (an open pull) watches
 //! [`Bus::connections`].
 
+mod tls;
+
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use sinew_model::{OrgId, Root, Subjects, limits::REQUEST_TIMEOUT, presence::Connection};
 use tokio::sync::watch;
 
-use crate::publish::Committers;
+use crate::{
+    publish::Committers,
+    sign::{Signing, Signs},
+};
+
+pub use tls::{Fault, Tls};
 
 mod creds;
 
@@ -59,11 +66,15 @@ pub struct Config {
     /// How many publishes to one stream must wait together before they become one atomic batch, 2
     /// to 500; `None`: so many that a batch is faster, by the clock.
     pub batch_from: Option<usize>,
+    /// What is signed and verified.
+    pub signing: Signing,
+    /// The certificates of an encrypted connection.
+    pub tls: Tls,
 }
 
 impl std::fmt::Debug for Config {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { url, auth, root, org, name, commit_service, batch_from } = self;
+        let Self { url, auth, root, org, name, commit_service, batch_from, signing, tls } = self;
         f.debug_struct("Config")
             .field("url", &without_login(url))
             .field("auth", auth)
@@ -72,6 +83,8 @@ impl std::fmt::Debug for Config {
             .field("name", name)
             .field("commit_service", commit_service)
             .field("batch_from", batch_from)
+            .field("signing", signing)
+            .field("tls", tls)
             .finish()
     }
 }
@@ -89,6 +102,8 @@ impl Config {
             name,
             commit_service: false,
             batch_from: None,
+            signing: Signing::default(),
+            tls: Tls::default(),
         }
     }
 }
@@ -115,6 +130,29 @@ pub enum ConnectError {
         #[source]
         source: std::io::Error,
     },
+    /// A certificate or key of the connection can't be used.
+    #[error("{} can't be used for an encrypted connection", .path.display())]
+    Tls {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The server was reached, and the encrypted connection did not come about.
+    #[error("no encrypted connection to {url}: {what}")]
+    Handshake {
+        /// Where.
+        url: String,
+        /// What that means.
+        what: Fault,
+        /// Why.
+        #[source]
+        source: async_nats::ConnectError,
+    },
+    /// Signatures are required, and nobody is known who vouches for senders.
+    #[error("signatures are required, and nobody is known who vouches for senders")]
+    NobodyTrusted,
     /// The server does not answer, or does not let this user in.
     #[error("no connection to {url}")]
     Refused {
@@ -149,6 +187,8 @@ struct Inner {
     connections: watch::Receiver<u64>,
     /// The committers of the streams that were published to; they end when this is dropped.
     committers: Committers,
+    /// The own key, and whose signatures count.
+    signs: Signs,
 }
 
 impl Bus {
@@ -163,7 +203,11 @@ impl Bus {
         let servers = servers(&config.url)
             .map_err(|source| ConnectError::Address { url: shown.clone(), source })?;
         let auth = login_in(&config.auth, &servers);
-        let options = options(&auth)
+        let signs = Signs::of(&auth, config.signing).await?;
+        let options = options(&auth).await?;
+        let options = config
+            .tls
+            .apply(options)
             .await?
             .name(&config.name)
             // A half-dead connection is noticed within half a minute, not two.
@@ -174,16 +218,20 @@ impl Bus {
                 let seen = Arc::clone(&seen);
                 async move { observe(&event, &seen) }
             });
-        let client = options
-            .connect(servers)
-            .await
-            .map_err(|source| ConnectError::Refused { url: shown.clone(), source })?;
+        let client = options.connect(servers).await.map_err(|source| {
+            let url = shown.clone();
+            match tls::fault(&source) {
+                Some(what) => ConnectError::Handshake { url, what, source },
+                None => ConnectError::Refused { url, source },
+            }
+        })?;
         // The event of the first connection comes a moment later. Without this wait it would look
         // like a reconnect to who publishes at once. An error means that no event will come.
         drop(connections.wait_for(|count| *count > 0).await);
         let committers = Committers::new(config.commit_service, config.batch_from);
         let subjects = Subjects::new(config.root, config.org);
-        let bus = Self { inner: Arc::new(Inner { client, subjects, connections, committers }) };
+        let bus =
+            Self { inner: Arc::new(Inner { client, subjects, connections, committers, signs }) };
         match bus.require_version() {
             Ok(()) => Ok(bus),
             Err(source) => Err(ConnectError::Version { url: shown, source }),
@@ -237,6 +285,10 @@ impl Bus {
 
     pub(crate) fn committers(&self) -> &Committers {
         &self.inner.committers
+    }
+
+    pub(crate) fn signs(&self) -> &Signs {
+        &self.inner.signs
     }
 
     pub(crate) fn nats(&self) -> &async_nats::Client {

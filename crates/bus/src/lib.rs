@@ -4,8 +4,9 @@
 //! Read it in this order: [`connect`] gives a [`Bus`], which is bound to one org; [`ensure`] makes
 //! the streams that everything else needs; [`publish`] is the one way in: group commit, and the
 //! guarded append to a task's log; [`consume`] takes work and [`delivery`] ends it; [`mod@read`]
-//! reads what streams hold; [`object`] keeps what is too large for a message; [`task`] puts all of it together for the log of one task,
-//! and [`meeting`] for that of one meeting.
+//! reads what streams hold; [`object`] keeps what is too large for a message; [`sign`] signs what is
+//! sent and verifies what is read; [`task`] puts all of it together for the log of one task, and
+//! [`meeting`] for that of one meeting.
 
 pub mod clock;
 pub mod connect;
@@ -19,9 +20,10 @@ pub mod presence;
 pub mod publish;
 pub mod read;
 pub mod request;
+pub mod sign;
 pub mod task;
 
-pub use connect::{Auth, Bus, Config, ConnectError};
+pub use connect::{Auth, Bus, Config, ConnectError, Tls};
 pub use consume::{ConsumeError, Intake, Slot, Slots};
 pub use delivery::{AckError, AckSubject, Delivery};
 pub use ensure::{EnsureError, Topology, TopologyError, ensure_consumer};
@@ -33,4 +35,5 @@ pub use publish::{
 };
 pub use read::{Hint, Hints, History, HistoryError, Logged, RawMessage, Scan, ScanError};
 pub use request::{ApiError, RequestError};
+pub use sign::{Identity, Received, Signing};
 pub use task::{Done, ExecuteError, TaskLog};

@@ -21,7 +21,7 @@ pub mod service;
 use std::{borrow::Cow, time::Duration};
 
 use bytes::Bytes;
-use sinew_model::{Address, Subject, limits};
+use sinew_model::{Address, Subject, Time, limits, signature::Speaker};
 
 pub use append::AppendError;
 pub(crate) use committer::Committers;
@@ -37,19 +37,25 @@ use crate::{connect::Bus, request::ApiError};
 #[must_use]
 pub struct Outgoing {
     stream: Cow<'static, str>,
-    subject: Subject,
-    payload: Bytes,
-    id: Option<String>,
-    guard: Option<Guard>,
-    headers: Vec<(String, String)>,
+    pub(crate) subject: Subject,
+    pub(crate) payload: Bytes,
+    pub(crate) id: Option<String>,
+    pub(crate) guard: Option<Guard>,
+    pub(crate) headers: Vec<(String, String)>,
     patience: Duration,
+    /// For whom it speaks, for its signature.
+    pub(crate) by: Speaker,
+    /// The subject on which readers find it, where the server moves it there.
+    pub(crate) read_on: Option<Subject>,
+    /// When the server moves it there.
+    pub(crate) due: Option<Time>,
 }
 
 /// Compare-and-set: the newest message that `filter` matches must have this sequence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Guard {
     filter: String,
-    seq: u64,
+    pub(crate) seq: u64,
 }
 
 impl Outgoing {
@@ -67,7 +73,23 @@ impl Outgoing {
             guard: None,
             headers: Vec::new(),
             patience: limits::PUBLISH_PATIENCE,
+            by: Speaker::default(),
+            read_on: None,
+            due: None,
         }
+    }
+
+    /// For whom it speaks: what its signature says besides whose key it is.
+    pub fn by(mut self, by: Speaker) -> Self {
+        self.by = by;
+        self
+    }
+
+    /// It is a schedule: readers find it on another subject, when it is due. Its signature is for
+    /// there.
+    pub fn read_on(mut self, subject: Subject, due: Time) -> Self {
+        (self.read_on, self.due) = (Some(subject), Some(due));
+        self
     }
 
     /// The message id. The stream stores one message of it within its dedup window, so a publish
@@ -149,6 +171,12 @@ pub enum PublishError {
         /// back, and compare the id.
         doubtful: bool,
     },
+    /// It could not be signed: nobody would know whose signature it is. Nothing was sent.
+    #[error("it can't be signed: {why}")]
+    Unsigned {
+        /// Why.
+        why: String,
+    },
     /// There is no such stream, or it does not take this subject. Nothing was stored.
     #[error("there is no stream {stream} that takes {subject}")]
     NoStream {
@@ -218,8 +246,14 @@ impl Bus {
         self.commit(out).await
     }
 
-    /// Publishes whatever it is. Only [`Bus::publish`] and [`Bus::append`] come here.
+    /// Signs and publishes whatever it is. Only [`Bus::publish`] and [`Bus::append`] come here.
     async fn commit(&self, out: Outgoing) -> Result<Accepted, PublishError> {
+        let out = self.sign(out).await?;
+        self.send(out).await
+    }
+
+    /// Publishes it as it is. Besides [`Bus::commit`] only what makes the own key known comes here.
+    pub(crate) async fn send(&self, out: Outgoing) -> Result<Accepted, PublishError> {
         let (stream, patience) = (out.stream.clone(), out.patience);
         let message = Message::new(out).map_err(|name| PublishError::Header { name })?;
         let (subject, bytes, limit) = (message.subject.clone(), message.bytes, self.max_payload());

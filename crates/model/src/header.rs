@@ -20,6 +20,8 @@ pub const BATCH_SEQ: &str = "Nats-Batch-Sequence";
 pub const BATCH_COMMIT: &str = "Nats-Batch-Commit";
 /// The subject of a message that a committer is asked to publish for its sender.
 pub const TARGET: &str = "Sinew-Subject";
+/// Who sent a message, with what proves it: see `model::signature`.
+pub const SIGNATURE: &str = "Sinew-Signature";
 /// When a scheduled message fires: `@at 2026-05-10T14:23:01Z`.
 pub const SCHEDULE: &str = "Nats-Schedule";
 /// The subject on which a scheduled message appears.

@@ -7,13 +7,15 @@
 //! Read it in this order: [`id`] and [`subject`] name things; [`task`] is what
 //! everything else serves; [`schedule`] is how it recurs; [`claim`] stands for what does not fit a
 //! message; [`meeting`] is how agents decide together; [`mail`], [`event`], [`presence`] and
-//! [`control`] are the other envelopes; [`grant`] says who may do what, and [`org`] when controllers
-//! are where; [`stream`] is where all of it is stored; [`limits`] bounds all of it;
+//! [`control`] are the other envelopes; [`signature`] says whom they are from, and [`evidence`] what
+//! is kept of those that are not; [`grant`] says who may do what, and [`org`] when controllers are
+//! where; [`stream`] is where all of it is stored; [`limits`] bounds all of it;
 //! [`schema`] tells it to other languages.
 
 pub mod claim;
 pub mod control;
 pub mod event;
+pub mod evidence;
 pub mod grant;
 pub mod header;
 pub mod id;
@@ -25,6 +27,7 @@ pub mod presence;
 pub mod retry;
 pub mod schedule;
 pub mod schema;
+pub mod signature;
 pub mod stream;
 pub mod subject;
 pub mod task;

@@ -4,6 +4,7 @@
 mod engine;
 mod meeting;
 mod org;
+mod sign;
 mod view;
 
 use std::time::Duration;
@@ -11,6 +12,7 @@ use std::time::Duration;
 pub use engine::*;
 pub use meeting::*;
 pub use org::*;
+pub use sign::*;
 pub use view::*;
 
 /// Longest id of a task or meeting, in bytes. Subjects carry ids as one token; the server's own

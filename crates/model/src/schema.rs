@@ -12,6 +12,7 @@ pub use asyncapi::asyncapi;
 use crate::{
     control::Control,
     event::Event,
+    evidence::Evidence,
     mail::Mail,
     meeting,
     presence::Heartbeat,
@@ -27,6 +28,7 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
         ("control", schema_for!(Control)),
         ("entry", schema_for!(Entry)),
         ("event", schema_for!(Event)),
+        ("evidence", schema_for!(Evidence)),
         ("heartbeat", schema_for!(Heartbeat)),
         ("mail", schema_for!(Mail)),
         ("meeting", schema_for!(meeting::Entry)),

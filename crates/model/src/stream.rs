@@ -3,6 +3,7 @@
 //! a stream, and nothing here talks to a server.
 
 mod overlay;
+mod trust;
 
 use std::time::Duration;
 
@@ -38,6 +39,10 @@ pub const TASK_SCHEDULES: &str = "TASK_SCHEDULES";
 pub const TASK_RECURRING: &str = "TASK_RECURRING";
 /// Significant actions of agents.
 pub const ORG_EVENTS: &str = "ORG_EVENTS";
+/// Whose key is whose: the certificates of senders.
+pub const ORG_SENDERS: &str = "ORG_SENDERS";
+/// Records of messages that were refused for their signature.
+pub const ORG_EVIDENCE: &str = "ORG_EVIDENCE";
 /// What meetings said and decided.
 pub const MEETINGS: &str = "MEETINGS";
 
@@ -273,6 +278,8 @@ impl Catalogue {
             meetings(subjects),
             bodies(),
             control(subjects),
+            trust::senders(subjects),
+            trust::evidence(subjects),
         ];
         Self { streams, consumers: ConsumerDefaults::default(), subjects: subjects.clone() }
     }

@@ -143,6 +143,10 @@ pub enum Address {
     Events(OrgId),
     /// Samples of runtimes.
     Metrics(OrgId),
+    /// The certificate of one sender's key.
+    Sender(OrgId, String),
+    /// The record of a message that was refused for its signature, by its stream and sequence.
+    Evidence(OrgId, String, u64),
     /// What is said in a meeting.
     MeetingMessages(MeetingId),
     /// What a meeting decided.
@@ -308,6 +312,26 @@ impl Subjects {
         self.under(format_args!("org.{}.metrics", self.org))
     }
 
+    /// `genbrain.org.{org}.senders.{key}`: the certificate of a key; `None` for a text that is no
+    /// public key of a user.
+    #[must_use]
+    pub fn sender(&self, key: &str) -> Option<Subject> {
+        is_user_key(key).then(|| self.under(format_args!("org.{}.senders.{key}", self.org)))
+    }
+
+    /// `genbrain.org.{org}.evidence.{stream}.{seq}`: the record of a message that was refused for
+    /// its signature, one for each message.
+    #[must_use]
+    pub fn evidence(&self, stream: &str, seq: u64) -> Subject {
+        self.under(format_args!("org.{}.evidence.{stream}.{seq}", self.org))
+    }
+
+    /// `genbrain.org.{org}.evidence.*.*`: the records of all refused messages.
+    #[must_use]
+    pub fn all_evidence(&self) -> Subject {
+        self.under(format_args!("org.{}.evidence.*.*", self.org))
+    }
+
     /// `genbrain.meetings.{meeting}.messages`.
     #[must_use]
     pub fn meeting_messages(&self, meeting: &MeetingId) -> Subject {
@@ -449,10 +473,20 @@ fn parse_agent(role: Role, rest: &[&str]) -> Option<Address> {
     }
 }
 
+/// Whether it has the shape of a user's public key: `U` and 55 more of base32.
+fn is_user_key(text: &str) -> bool {
+    let fits = |c: char| c.is_ascii_uppercase() || ('2'..='7').contains(&c);
+    text.len() == 56 && text.starts_with('U') && text.chars().all(fits)
+}
+
 fn parse_org(org: OrgId, rest: &[&str]) -> Option<Address> {
     match rest {
         ["events"] => Some(Address::Events(org)),
         ["metrics"] => Some(Address::Metrics(org)),
+        ["senders", key] if is_user_key(key) => Some(Address::Sender(org, (*key).to_owned())),
+        ["evidence", stream, seq] => {
+            Some(Address::Evidence(org, (*stream).to_owned(), seq.parse().ok()?))
+        }
         ["tasks", transition] => Some(Address::Transition(org, (*transition).to_owned())),
         ["tasks", task, transition] => {
             Some(Address::Entry(org, task.parse().ok()?, (*transition).to_owned()))

@@ -20,6 +20,7 @@
 pub mod cluster;
 pub mod dir;
 pub mod install;
+pub mod keys;
 pub mod power;
 pub mod proxy;
 pub mod python;

@@ -11,6 +11,6 @@ pub mod message;
 pub mod store;
 pub mod task;
 
-pub use message::{Batch, Message};
+pub use message::{Batch, Message, Origin};
 pub use store::{Checkpoint, OpenError, QueryError, Store, WaitError};
 pub use task::Projection;

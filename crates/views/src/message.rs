@@ -19,6 +19,19 @@ pub struct Message {
     pub token: Option<String>,
     /// The body.
     pub payload: Bytes,
+    /// What its signature says.
+    pub origin: Origin,
+}
+
+/// What the signature of a message says, as whoever read it found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// Its sender; `None` where that can't be known.
+    pub sender: Option<String>,
+    /// Who delegated the task that it is the first entry of.
+    pub delegator: Option<String>,
+    /// Why it is not to be taken, if it is not.
+    pub refused: Option<String>,
 }
 
 /// All that one part of a stream holds.

@@ -28,6 +28,8 @@ pub(super) async fn of(task: &Context) -> Result<Document, Failure> {
     if let Some(fields) = value.as_object_mut() {
         fields.insert("attempt".to_owned(), task.attempt().into());
         fields.insert("fence".to_owned(), task.fence().into());
+        let by = task.delegated_by().map(ToString::to_string);
+        fields.insert("delegatedBy".to_owned(), by.into());
         let answers: Map<String, Value> = task
             .answers()
             .iter()

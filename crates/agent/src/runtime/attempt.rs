@@ -142,7 +142,7 @@ async fn run<H: Handler>(
     begun: Begun,
     delivery: &Delivery,
 ) -> Letting {
-    let Begun { log, assignment, start, fence } = begun;
+    let Begun { log, assignment, start, fence, delegator } = begun;
     let known = Known::of(log.state());
     let _hold = host.hold(assignment.task_id.clone(), start.attempt);
     let log = Arc::new(Mutex::new(log));
@@ -155,7 +155,7 @@ async fn run<H: Handler>(
     let work = tokio::spawn(async move {
         let number = (start.attempt, fence);
         let assignment = whole(&bus, assignment, &told).await?;
-        let work = (Arc::new(assignment), known);
+        let work = (Arc::new(assignment), delegator, known);
         let context = Context::new(work, number, client, told, sender);
         handler.handle(context).await.map_err(Undone::Failed)
     });

@@ -6,10 +6,15 @@ use sinew_bus::{Delivery, ExecuteError, TaskLog};
 use sinew_model::{
     Assignment, TaskId, Time, header,
     limits::{DEAD_BYTES, START_STEPS},
+    signature::Verdict,
     task::{Change, Command, DeadCause, End, EnqueueReason, Refusal, ReleaseReason, Start, State},
 };
 
-use super::{host::Host, presence};
+use super::{
+    host::Host,
+    presence,
+    sender::{self, Checked},
+};
 
 /// What is to be done with a delivery.
 pub(crate) enum Begin {
@@ -31,6 +36,16 @@ pub(crate) enum Begin {
     Again(String),
 }
 
+impl Begin {
+    /// The same, with who delegated the task.
+    fn of(mut self, delegator: Verdict) -> Self {
+        if let Self::Run(begun) = &mut self {
+            begun.delegator = delegator;
+        }
+        self
+    }
+}
+
 /// A begun attempt.
 pub(crate) struct Begun {
     pub(crate) log: TaskLog,
@@ -38,6 +53,8 @@ pub(crate) struct Begun {
     pub(crate) start: Start,
     /// The sequence of its `started` entry.
     pub(crate) fence: u64,
+    /// Who delegated it, as far as that can be known.
+    pub(crate) delegator: Verdict,
 }
 
 /// A message that is no assignment.
@@ -50,7 +67,16 @@ struct Unusable {
 /// Begins an attempt on a delivery, if one may begin.
 pub(crate) async fn begin(host: &Host, delivery: &Delivery) -> Begin {
     let outcome = match decode(host, delivery) {
-        Ok((assignment, epoch)) => start(host, delivery, assignment, epoch).await,
+        Ok((assignment, epoch)) => {
+            match Box::pin(sender::check(host, delivery, &assignment, epoch)).await {
+                Ok(Checked::Good(delegator)) => {
+                    let begin = start(host, delivery, assignment, epoch).await;
+                    begin.map(|begin| begin.of(delegator))
+                }
+                Ok(Checked::Refused(why)) => Ok(Begin::Drop(why)),
+                Err(error) => Err(error.into()),
+            }
+        }
         Err(unusable) => bury(host, delivery, unusable).await,
     };
     outcome.unwrap_or_else(|error| Begin::Again(chain(&error)))
@@ -232,9 +258,13 @@ fn retry(healed: Result<sinew_bus::Done, ExecuteError>) -> Result<Healed, Execut
 fn begun(log: TaskLog, fence: u64, change: Change) -> Begin {
     let assignment = log.state().and_then(|state| state.assignment.as_deref().cloned());
     match (assignment, change) {
-        (Some(assignment), Change::Started(start)) => {
-            Begin::Run(Box::new(Begun { log, assignment, start, fence }))
-        }
+        (Some(assignment), Change::Started(start)) => Begin::Run(Box::new(Begun {
+            log,
+            assignment,
+            start,
+            fence,
+            delegator: Verdict::Unsigned,
+        })),
         // A start is only ever answered by `started`, and only of a task with an assignment.
         _ => Begin::Again("the log answered a start with something else".to_owned()),
     }

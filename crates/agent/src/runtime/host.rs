@@ -12,8 +12,10 @@ use std::{
 use sinew_bus::{Bus, Topology, clock};
 use sinew_model::{
     InstanceId, TaskId,
+    evidence::Refused,
     limits::RENEWALS_PER_ACK_WAIT,
     presence::{Heartbeat, Held},
+    signature::{Seen, Verdict},
     task::Actor,
 };
 use tokio::sync::watch;
@@ -37,6 +39,10 @@ pub(crate) struct Host {
     /// The attempts that run here, for the heartbeat. Held for no longer than a copy takes.
     holds: Mutex<BTreeMap<TaskId, u32>>,
     counts: Counts,
+    /// The signed assignments that were taken lately. Held for no longer than a look takes.
+    pub(crate) seen: Mutex<Seen>,
+    /// What was refused for its signature. Held for no longer than a copy takes.
+    refused: Mutex<Refused>,
 }
 
 /// Whether work flows to a runtime. One that drains never goes back.
@@ -71,6 +77,8 @@ pub struct Tally {
     pub dropped: u64,
     /// Messages that were no assignment, kept as `dead`.
     pub undecodable: u64,
+    /// Messages that were refused for their signature.
+    pub refused: Refused,
     /// It ended because it was ordered to drain, and not because its own process was.
     pub drained: bool,
 }
@@ -106,6 +114,8 @@ impl Host {
             flow: watch::Sender::new(Flow::Open),
             holds: Mutex::default(),
             counts: Counts::default(),
+            seen: Mutex::default(),
+            refused: Mutex::default(),
         })
     }
 
@@ -118,6 +128,10 @@ impl Host {
         which(&self.counts).fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(crate) fn count_refused(&self, verdict: &Verdict) {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).count(verdict);
+    }
+
     pub(crate) fn tally(&self) -> Tally {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         Tally {
@@ -128,6 +142,7 @@ impl Host {
             parked: read(&self.counts.parked),
             dropped: read(&self.counts.dropped),
             undecodable: read(&self.counts.undecodable),
+            refused: *self.refused.lock().unwrap_or_else(PoisonError::into_inner),
             drained: self.flow() == Flow::Drained,
         }
     }

@@ -18,4 +18,5 @@ mod parked;
 mod python;
 mod restart;
 mod share;
+mod signed;
 mod start;

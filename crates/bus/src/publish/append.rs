@@ -3,7 +3,9 @@
 
 use sinew_model::{
     Entry, OrgId, Subject, limits, meeting,
+    signature::Speaker,
     stream::{MEETINGS, TASK_LOG},
+    task::Actor,
 };
 
 use super::{Outgoing, PublishError};
@@ -62,7 +64,8 @@ impl Bus {
         let subject = self.subjects().entry(&entry.task_id, entry.change.transition());
         let filter = self.subjects().log(&entry.task_id);
         let body = serde_json::to_vec(entry);
-        self.append_guarded(TASK_LOG, (subject, body), (&filter, expected), token).await
+        let out = outgoing(TASK_LOG, (subject, body), &entry.by)?;
+        self.append_guarded(out.expecting(&filter, expected).id(token)).await
     }
 
     /// Appends `entry` to its meeting's log, as [`Bus::append`] does for tasks.
@@ -79,7 +82,8 @@ impl Bus {
         let subject = entry.subject(self.subjects());
         let filter = self.subjects().meeting(&entry.meeting_id);
         let body = serde_json::to_vec(entry);
-        self.append_guarded(MEETINGS, (subject, body), (&filter, expected), token).await
+        let out = outgoing(MEETINGS, (subject, body), &entry.by)?;
+        self.append_guarded(out.expecting(&filter, expected).id(token)).await
     }
 
     fn check_org(&self, org: &OrgId) -> Result<(), AppendError> {
@@ -89,24 +93,26 @@ impl Bus {
         Err(AppendError::Alien { org: org.clone() })
     }
 
-    async fn append_guarded(
-        &self,
-        stream: &'static str,
-        (subject, body): (Subject, serde_json::Result<Vec<u8>>),
-        (filter, expected): (&Subject, u64),
-        token: &str,
-    ) -> Result<u64, AppendError> {
-        let body = body.map_err(|source| AppendError::Unencodable { source })?;
-        if body.len() > limits::MESSAGE_BYTES {
-            let source =
-                PublishError::TooLarge { bytes: body.len(), limit: Some(limits::MESSAGE_BYTES) };
-            return Err(AppendError::Publish { source });
-        }
-        let out = Outgoing::new(stream, subject, body).expecting(filter, expected).id(token);
+    async fn append_guarded(&self, out: Outgoing) -> Result<u64, AppendError> {
         match self.commit(out).await {
             Ok(accepted) => Ok(accepted.seq),
             Err(PublishError::Conflict { doubtful, .. }) => Err(AppendError::Conflict { doubtful }),
             Err(source) => Err(AppendError::Publish { source }),
         }
     }
+}
+
+fn outgoing(
+    stream: &'static str,
+    (subject, body): (Subject, serde_json::Result<Vec<u8>>),
+    by: &Actor,
+) -> Result<Outgoing, AppendError> {
+    let body = body.map_err(|source| AppendError::Unencodable { source })?;
+    if body.len() > limits::MESSAGE_BYTES {
+        let source =
+            PublishError::TooLarge { bytes: body.len(), limit: Some(limits::MESSAGE_BYTES) };
+        return Err(AppendError::Publish { source });
+    }
+    let speaker = Speaker { role: Some(by.role.clone()), instance: by.instance.clone() };
+    Ok(Outgoing::new(stream, subject, body).by(speaker))
 }

@@ -36,7 +36,7 @@ impl Message {
     /// # Errors
     /// The name of a header that can't be sent.
     pub(crate) fn new(out: Outgoing) -> Result<Self, String> {
-        let Outgoing { stream, subject, payload, id, guard, headers, patience: _ } = out;
+        let Outgoing { stream, subject, payload, id, guard, headers, .. } = out;
         if let Some((name, _)) = headers.iter().find(|(name, _)| is_reserved(name)) {
             return Err(name.clone());
         }

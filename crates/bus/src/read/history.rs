@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use sinew_model::{
     Entry, Subjects, TaskId, Time, Transition, header,
     limits::{HISTORY_BATCH, HISTORY_ENTRIES, HISTORY_FETCHES, REQUEST_TIMEOUT},
+    signature::Verdict,
     stream::TASK_LOG,
     task::{DecodeError, Stored, Task, Void},
 };
@@ -24,6 +25,8 @@ pub struct Logged {
     pub time: Time,
     /// How it breaks the law, if it does; then it changed nothing.
     pub void: Option<Void>,
+    /// Who sent it, as far as that can be known.
+    pub verdict: Verdict,
 }
 
 /// What the log says about one task.
@@ -72,13 +75,13 @@ impl Bus {
             return Ok(history);
         };
         if self.is_first(task, &last) {
-            history.fold(self, task, &last);
+            history.fold(self, task, &last).await.map_err(failed)?;
             return Ok(history);
         }
         let mut log = Reading { bus: self, stream: TASK_LOG, filter: &filter, from: 1 };
         if let Some(thread) = log.by_guards(&last).await {
             for message in &thread {
-                history.fold(self, task, message);
+                history.fold(self, task, message).await.map_err(failed)?;
             }
             return Ok(history);
         }
@@ -93,7 +96,7 @@ impl Bus {
                 break;
             }
             for message in &messages {
-                history.fold(self, task, message);
+                history.fold(self, task, message).await.map_err(failed)?;
             }
             log.from = history.task.last_seq + 1;
             if history.entries.len() > HISTORY_ENTRIES {
@@ -114,7 +117,8 @@ impl Bus {
         match self.last_direct(&filter).await {
             Ok(None) => Ok(history),
             Ok(Some(last)) if self.is_first(task, &last) => {
-                history.fold(self, task, &last);
+                let folded = history.fold(self, task, &last).await;
+                folded.map_err(|source| HistoryError::Request { task: task.clone(), source })?;
                 Ok(history)
             }
             // A log that is more than its first entry is read whole, with the leader's help.
@@ -169,11 +173,24 @@ impl Bus {
 }
 
 impl History {
-    fn fold(&mut self, bus: &Bus, task: &TaskId, message: &RawMessage) {
+    async fn fold(
+        &mut self,
+        bus: &Bus,
+        task: &TaskId,
+        message: &RawMessage,
+    ) -> Result<(), RequestError> {
         match message.stored(bus.subjects()) {
             Ok(stored) => {
-                let void = self.task.apply(task, &stored).err();
-                self.entries.push(Logged { stored, time: message.time, void });
+                let (received, by) = (message.received(), &stored.entry.by.role);
+                let verdict = bus.verify(&received, Some(by)).await?;
+                let void = if bus.takes(&verdict) {
+                    self.task.apply(task, &stored).err()
+                } else {
+                    let where_it_lay = (TASK_LOG, &received);
+                    bus.keep_evidence(where_it_lay, by, (&verdict, Some(by))).await;
+                    Some(self.task.refuse(message.seq))
+                };
+                self.entries.push(Logged { stored, time: message.time, void, verdict });
             }
             Err(fault) => {
                 tracing::debug!(seq = message.seq, %fault, "an entry is passed over");
@@ -181,6 +198,7 @@ impl History {
                 self.skipped = self.skipped.saturating_add(1);
             }
         }
+        Ok(())
     }
 }
 

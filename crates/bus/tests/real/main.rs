@@ -8,3 +8,4 @@ mod ensure;
 mod publish;
 mod queue;
 mod read;
+mod sign;

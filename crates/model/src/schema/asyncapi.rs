@@ -28,7 +28,7 @@ struct Channel {
 }
 
 /// Every header, and what it says.
-const HEADERS: [(&str, &str); 8] = [
+const HEADERS: [(&str, &str); 9] = [
     (
         header::MSG_ID,
         "The id under which a repeated publish is dropped; for an assignment {taskId}:{epoch}.",
@@ -46,14 +46,21 @@ const HEADERS: [(&str, &str); 8] = [
     (header::SCHEDULE_TARGET, "genbrain.due.{role}.tasks, with .urgent or .low for those bands."),
     (header::SCHEDULE_TTL, "How long it is kept once it has fired: 3600s."),
     (header::TRACEPARENT, "W3C trace context."),
+    (
+        header::SIGNATURE,
+        "Who sent it: 1 KEY SIGNED-AT DUE ROLE INSTANCE SIGNATURE, see docs/signing.md. Every \
+            message that a stream keeps may have it.",
+    ),
 ];
 
-const PARAMETERS: [(&str, &str); 6] = [
+const PARAMETERS: [(&str, &str); 8] = [
     ("role", "A job that agents fill: lower case letters, digits, - and _."),
     ("orgId", "The organisation: lower case letters, digits, - and _."),
     ("taskId", "The task: letters, digits, - and _; an id is never used again."),
     ("meetingId", "The meeting: letters, digits, - and _."),
     ("transition", "What happened to the task."),
+    ("stream", "The stream in which the message lay."),
+    ("sequence", "Its sequence there."),
     ("scheduleName", "The recurring task: lower case letters, digits, - and _."),
 ];
 
@@ -88,6 +95,8 @@ fn address(subject: &Subject, channel: &str) -> String {
             "taskId" => "{taskId}",
             "meetingId" => "{meetingId}",
             "schedulename" => "{scheduleName}",
+            "stream" => "{stream}",
+            "0" => "{sequence}",
             other => other,
         })
         .collect();
@@ -221,6 +230,7 @@ fn others(Sample { subjects, role, .. }: &Sample) -> Vec<Channel> {
         of one instance.";
     let role_control = subjects.control(&Target::Role(role.clone()));
     let actions = "Significant actions of agents.";
+    let refused = "Records of messages that were refused for their signature.";
     vec![
         plain("inbox", subjects.inbox(role), stream::AGENT_MAIL, reports, "mail"),
         plain("broadcast", subjects.broadcast(), stream::AGENT_MAIL, everybody, "mail"),
@@ -230,6 +240,16 @@ fn others(Sample { subjects, role, .. }: &Sample) -> Vec<Channel> {
             ..plain("roleControl", role_control, stream::AGENT_CONTROL, flow, "control")
         },
         plain("events", subjects.events(), stream::ORG_EVENTS, actions, "event"),
+        Channel {
+            actions: &["receive"],
+            ..plain(
+                "evidence",
+                subjects.evidence("stream", 0),
+                stream::ORG_EVIDENCE,
+                refused,
+                "evidence",
+            )
+        },
     ]
 }
 
@@ -301,7 +321,10 @@ fn parameter(name: &str, about: &str) -> Value {
 fn message(channel: &Channel) -> Value {
     let headers: Map<String, Value> = HEADERS
         .iter()
-        .filter(|(name, _)| channel.headers.contains(name))
+        .filter(|(name, _)| {
+            let signed = *name == header::SIGNATURE && channel.stream.is_some();
+            signed || channel.headers.contains(name)
+        })
         .map(|(name, about)| {
             ((*name).to_owned(), json!({ "type": "string", "description": about }))
         })

@@ -13,6 +13,7 @@ use crate::{
         AFTER_TASKS, BODY_BYTES, DEADLINE, FAILED_ATTEMPTS, FAILED_ATTEMPTS_MAX, LARGE_BODY_BYTES,
         TITLE_BYTES, TREE_DEPTH,
     },
+    signature::Proof,
     subject::Band,
     time::Time,
 };
@@ -72,6 +73,9 @@ pub struct Assignment {
     /// the delegator if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub escalate_to: Option<Role>,
+    /// The delegator's signature over all of this but itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<Proof>,
     /// Fields that this version does not know; they are kept.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
@@ -219,13 +223,15 @@ impl Assignment {
     }
 
     /// Whether both ask for the same work. When they were asked, and when the work may begin
-    /// and is due, may differ: a delegation that is repeated after a time-out computes both anew.
+    /// and is due, may differ: a delegation that is repeated after a time-out computes both anew,
+    /// and signs it anew.
     #[must_use]
     pub fn same_work(&self, other: &Self) -> bool {
         let strip = |it: &Self| Self {
             created_at: Time::from_micros(0),
             deadline: None,
             not_before: None,
+            proof: None,
             ..it.clone()
         };
         strip(self) == strip(other)

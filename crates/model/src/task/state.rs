@@ -120,6 +120,9 @@ pub enum Void {
     /// The entry's assignment is of another task.
     #[error("the assignment is of another task")]
     Alien,
+    /// It is not from who it says.
+    #[error("it is not signed by who it says")]
+    Forged,
 }
 
 impl State {
@@ -238,6 +241,13 @@ impl Task {
             self.voids = self.voids.saturating_add(1);
         }
         outcome
+    }
+
+    /// Passes over an entry that was refused for its signature.
+    pub const fn refuse(&mut self, seq: u64) -> Void {
+        self.last_seq = seq;
+        self.voids = self.voids.saturating_add(1);
+        Void::Forged
     }
 
     /// Passes over a message on the task's subjects that this version does not understand.

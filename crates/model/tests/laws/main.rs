@@ -4,5 +4,6 @@
 mod meeting;
 mod orphan;
 mod schedule;
+mod signature;
 mod subject;
 mod task;

@@ -24,6 +24,7 @@ proptest! {
         (root, org, role, band) in ("[a-z][a-z0-9]{0,9}", org(), role(), band()),
         (task, meeting) in ("[A-Za-z0-9][A-Za-z0-9_-]{0,63}", "[A-Za-z0-9][A-Za-z0-9_-]{0,63}"),
         name in "[a-z0-9][a-z0-9_-]{0,39}",
+        key in "U[A-Z2-7]{55}",
         instance in "[A-Za-z0-9][A-Za-z0-9_-]{0,63}",
         transition in prop::sample::select(Transition::ALL.to_vec()),
     ) {
@@ -47,6 +48,8 @@ proptest! {
             (s.entry(&task, transition), Address::Entry(org.clone(), task.clone(), word.clone())),
             (s.transition(transition), Address::Transition(org.clone(), word)),
             (s.events(), Address::Events(org.clone())),
+            (s.sender(&key).unwrap(), Address::Sender(org.clone(), key)),
+            (s.evidence("S", 7), Address::Evidence(org.clone(), "S".to_owned(), 7)),
             (s.metrics(), Address::Metrics(org)),
             (s.meeting_messages(&meeting), Address::MeetingMessages(meeting.clone())),
             (s.meeting_decisions(&meeting), Address::MeetingDecisions(meeting)),

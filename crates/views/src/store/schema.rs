@@ -9,7 +9,7 @@ use sinew_model::{Subjects, Time, limits};
 use super::{Checkpoint, OpenError};
 
 /// The version of the tables below.
-pub(crate) const VERSION: i64 = 2;
+pub(crate) const VERSION: i64 = 3;
 
 /// What SQLite keeps in the file's header to say whose it is: `Sinw`.
 const APPLICATION: i64 = 0x5369_6e77;
@@ -63,6 +63,8 @@ CREATE TABLE tasks_{g} (
     last_seq     INTEGER NOT NULL,
     voids        INTEGER NOT NULL,
     asked        TEXT,
+    -- The delegator by its own signature; null where there is none.
+    delegated_by TEXT,
     -- The model's fold, on which the next entry builds. Last, since it is large and seldom read.
     state        TEXT NOT NULL
 ) STRICT;
@@ -91,7 +93,9 @@ CREATE TABLE entries_{g} (
     by_role     TEXT NOT NULL,
     by_instance TEXT,
     attempt     INTEGER,
-    body        TEXT NOT NULL
+    body        TEXT NOT NULL,
+    -- By its signature; null where it has none.
+    sender      TEXT
 ) STRICT;
 CREATE INDEX entries_{g}_task ON entries_{g} (task_id, seq);
 CREATE TABLE voids_{g} (

@@ -95,11 +95,14 @@ pub enum VoidKind {
     Unreadable,
     /// It contradicts its subject, or is of another org.
     Alien,
+    /// It is not signed by who it says.
+    Forged,
 }
 
 impl VoidKind {
     /// All kinds.
-    pub const ALL: [Self; 4] = [Self::Unlawful, Self::Unknown, Self::Unreadable, Self::Alien];
+    pub const ALL: [Self; 5] =
+        [Self::Unlawful, Self::Unknown, Self::Unreadable, Self::Alien, Self::Forged];
 
     /// The kind as one word.
     #[must_use]
@@ -109,6 +112,7 @@ impl VoidKind {
             Self::Unknown => "unknown",
             Self::Unreadable => "unreadable",
             Self::Alien => "alien",
+            Self::Forged => "forged",
         }
     }
 
@@ -228,9 +232,16 @@ impl Fold<'_> {
             entry,
         };
         let folded = self.touch(&id)?;
+        if let Some(reason) = &message.origin.refused {
+            folded.task.refuse(message.seq);
+            return self.keep_void(message, Some(&id), VoidKind::Forged, reason);
+        }
         match folded.task.apply(&id, &stored) {
             Ok(()) => {
                 folded.show(message.seq, &stored.entry);
+                if let (Some(row), Some(by)) = (&mut folded.row, &message.origin.delegator) {
+                    row.delegated_by = Some(by.clone());
+                }
                 self.keep_entry(message, &stored.entry)
             }
             Err(void) => self.keep_void(message, Some(&id), VoidKind::Unlawful, &void.to_string()),
@@ -268,7 +279,8 @@ impl Fold<'_> {
     fn keep_entry(&self, message: &Message, entry: &Entry) -> Result<(), FoldError> {
         let sql = format!(
             "INSERT INTO entries_{} (seq, task_id, transition, at, stored_at, by_role,
-                by_instance, attempt, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                by_instance, attempt, body, sender)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
             self.generation
         );
         self.act.prepare_cached(&sql)?.execute(params![
@@ -281,6 +293,7 @@ impl Fold<'_> {
             entry.by.instance.as_ref().map(sinew_model::InstanceId::as_str),
             attempt(&entry.change),
             String::from_utf8_lossy(&message.payload),
+            message.origin.sender,
         ])?;
         Ok(())
     }

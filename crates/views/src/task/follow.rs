@@ -190,7 +190,7 @@ impl Projection {
         *pause = VIEW_RETRY.0;
         let mut looked = clock::instant();
         loop {
-            let messages = gather(&mut reader).await?;
+            let messages = gather(bus, &mut reader).await?;
             if looked.elapsed() >= VIEW_SOURCE_EVERY {
                 checkpoint = self.store.checkpoint().await?;
                 let now = source::look(bus).await?.ok_or(FollowError::NoStream)?;
@@ -260,7 +260,7 @@ async fn read_to(
             let raw = raw?;
             end = raw.pending == 0 || raw.seq >= source.last_seq;
             bytes = bytes.saturating_add(raw.payload.len());
-            messages.push(source::message(raw));
+            messages.push(source::message(bus, raw).await?);
         }
         let newest = messages.last().map_or(after, |message: &Message| message.seq);
         let through = if end { newest.max(source.last_seq) } else { newest };
@@ -274,19 +274,19 @@ async fn read_to(
 }
 
 /// What comes next: a batch that is full, or all that is there; nothing after a long silence.
-async fn gather(reader: &mut Scan) -> Result<Vec<Message>, FollowError> {
+async fn gather(bus: &Bus, reader: &mut Scan) -> Result<Vec<Message>, FollowError> {
     let Ok(first) = tokio::time::timeout(VIEW_SOURCE_EVERY, reader.next()).await else {
         return Ok(Vec::new());
     };
     let first = first?;
     let mut bytes = first.payload.len();
-    let mut messages = vec![source::message(first)];
+    let mut messages = vec![source::message(bus, first).await?];
     while reader.pending() > 0 && messages.len() < VIEW_BATCH_ENTRIES && bytes < VIEW_BATCH_BYTES {
         // What is pending is on its way; if the way is broken, what is here must not wait for it.
         let Ok(next) = tokio::time::timeout(VIEW_LINGER, reader.next()).await else { break };
         let raw = next?;
         bytes = bytes.saturating_add(raw.payload.len());
-        messages.push(source::message(raw));
+        messages.push(source::message(bus, raw).await?);
     }
     Ok(messages)
 }

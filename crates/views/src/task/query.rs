@@ -85,6 +85,8 @@ pub struct EntryRow {
     pub by: Actor,
     /// The attempt that it is of.
     pub attempt: Option<u32>,
+    /// Who sent it, by its signature.
+    pub sender: Option<String>,
     /// The whole entry as it was written.
     pub body: Value,
 }
@@ -363,7 +365,8 @@ fn entries(
     id: &TaskId,
     after: u64,
 ) -> rusqlite::Result<(Vec<EntryRow>, Option<u64>)> {
-    let sql = "SELECT seq, task_id, transition, at, stored_at, by_role, by_instance, attempt, body
+    let sql = "SELECT seq, task_id, transition, at, stored_at, by_role, by_instance, attempt, body,
+                      sender
                FROM entries WHERE task_id = ?1 AND seq > ?2 ORDER BY seq";
     let mut question = view.prepare_cached(sql)?;
     let mut rows = question.query(params![id.as_str(), int(after)])?;
@@ -393,6 +396,7 @@ fn read_entry(row: &rusqlite::Row<'_>, body: String) -> rusqlite::Result<EntryRo
         stored_at: time(row, 4)?,
         by: Actor { role: parsed(row, 5)?, instance: parsed_if::<InstanceId>(row, 6)? },
         attempt: row.get(7)?,
+        sender: row.get(9)?,
         // It was decoded before it was stored, so this is JSON; else show it as it is.
         body: serde_json::from_str(&body).unwrap_or(Value::String(body)),
     })

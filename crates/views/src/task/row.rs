@@ -78,13 +78,15 @@ pub struct TaskRow {
     /// The role that is asked for an answer or a verdict now, where the task waits for one: by the
     /// question, or by its escalation.
     pub asked: Option<Role>,
+    /// Who delegated it, by their signature; `None`: `delegator` is only what somebody wrote.
+    pub delegated_by: Option<String>,
 }
 
 /// The columns of [`TaskRow`] in the order of [`TaskRow::read`].
 pub(super) const COLUMNS: &str = "task_id, first_seq, role, delegator, title, parent, depth, \
     priority, phase, epoch, queue_seq, not_before, attempts, failures, message, percent, instance, \
     created_at, started_at, updated_at, ended_at, due, result, result_bytes, dead, cause, \
-    last_seq, voids, asked";
+    last_seq, voids, asked, delegated_by";
 
 /// A task in the hands of the fold.
 #[derive(Debug, Default)]
@@ -106,7 +108,7 @@ impl Folded {
     ) -> rusqlite::Result<Result<Self, serde_json::Error>> {
         let sql = format!("SELECT {COLUMNS}, state FROM tasks_{generation} WHERE task_id = ?1");
         let found = act.prepare_cached(&sql)?.query_row([id.as_str()], |row| {
-            let state: String = row.get(29)?;
+            let state: String = row.get(30)?;
             let known = row.get::<_, Option<i64>>(1)?.is_some();
             Ok((state, if known { Some(TaskRow::read(row)?) } else { None }))
         });
@@ -228,6 +230,7 @@ impl TaskRow {
             last_seq: first_seq,
             voids: 0,
             asked: None,
+            delegated_by: None,
         }
     }
 
@@ -304,7 +307,7 @@ impl TaskRow {
         let sql = format!(
             "INSERT OR REPLACE INTO tasks_{generation} ({COLUMNS}, state) VALUES (?1, ?2, ?3, ?4,
                 ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21,
-                ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30)"
+                ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31)"
         );
         act.prepare_cached(&sql)?.execute(params![
             self.task_id.as_str(),
@@ -336,6 +339,7 @@ impl TaskRow {
             int(self.last_seq),
             self.voids,
             self.asked.as_ref().map(Role::as_str),
+            self.delegated_by,
             state,
         ])?;
         Ok(())
@@ -373,6 +377,7 @@ impl TaskRow {
             last_seq: uint(row.get(26)?),
             voids: row.get(27)?,
             asked: parsed_if(row, 28)?,
+            delegated_by: row.get(29)?,
         })
     }
 

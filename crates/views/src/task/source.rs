@@ -3,9 +3,16 @@
 use serde::Deserialize;
 use serde_json::Value;
 use sinew_bus::{Bus, RawMessage, RequestError, Scan, ScanError};
-use sinew_model::header;
+use sinew_model::{
+    Entry, header,
+    signature::{Policy, Verdict},
+    task::Change,
+};
 
-use crate::{message::Message, store::Checkpoint};
+use crate::{
+    message::{Message, Origin},
+    store::Checkpoint,
+};
 
 /// The stream that holds the log of every task.
 const STREAM: &str = "TASK_LOG";
@@ -54,13 +61,42 @@ pub(super) async fn read(bus: &Bus, from: u64) -> Result<Scan, ScanError> {
 }
 
 /// What the fold needs of a message.
-pub(super) fn message(raw: RawMessage) -> Message {
-    Message {
+///
+/// # Errors
+/// When it can't be known who sent it.
+pub(super) async fn message(bus: &Bus, raw: RawMessage) -> Result<Message, RequestError> {
+    let origin = origin(bus, &raw).await?;
+    Ok(Message {
         expected: raw.header(header::EXPECTED_SEQ).and_then(|text| text.parse().ok()),
         token: raw.header(header::MSG_ID).map(str::to_owned),
         seq: raw.seq,
         subject: raw.subject,
         stored_at: raw.time,
         payload: raw.payload,
+        origin,
+    })
+}
+
+/// Who sent an entry, and whether it is to be taken. What is no entry is void whoever sent it.
+async fn origin(bus: &Bus, raw: &RawMessage) -> Result<Origin, RequestError> {
+    let identity = bus.identity();
+    let judged = identity.policy == Policy::Require || raw.header(header::SIGNATURE).is_some();
+    if !judged || identity.policy == Policy::Off {
+        return Ok(Origin::default());
     }
+    let Ok(entry) = Entry::decode(bus.subjects(), &raw.subject, &raw.payload) else {
+        return Ok(Origin::default());
+    };
+    let (received, by) = (raw.received(), &entry.by.role);
+    let verdict = bus.verify(&received, Some(by)).await?;
+    if !bus.takes(&verdict) {
+        return Ok(Origin { refused: Some(verdict.to_string()), ..Origin::default() });
+    }
+    let delegator = if let Change::Created { assignment, .. } = &entry.change {
+        bus.verify_delegator(&verdict, assignment, raw.time).await?
+    } else {
+        Verdict::Unsigned
+    };
+    let name = |verdict: &Verdict| verdict.sender().map(ToString::to_string);
+    Ok(Origin { sender: name(&verdict), delegator: name(&delegator), refused: None })
 }

@@ -12,7 +12,7 @@ use sinew_model::{
         Question, ReleaseReason, State, Stored, Task,
     },
 };
-use sinew_views::{Batch, Message};
+use sinew_views::{Batch, Message, Origin};
 
 pub(crate) const STREAM: &str = "2026-05-10T14:00:00Z";
 
@@ -169,7 +169,15 @@ impl World {
             (Err(_), _) => {}
         }
         let payload = payload.into();
-        self.log.push(Message { seq, subject, stored_at, expected, token, payload });
+        self.log.push(Message {
+            seq,
+            subject,
+            stored_at,
+            expected,
+            token,
+            payload,
+            origin: Origin::default(),
+        });
     }
 
     pub(crate) fn assignment(&self, task: &TaskId, role_name: &str) -> Box<Assignment> {

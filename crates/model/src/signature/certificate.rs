@@ -1,0 +1,216 @@
+//! Whose key it is. A certificate is a user's NATS JWT: the org's account says in it which role the
+//! key belongs to, from when and until when. Reading it is here; whether its signature is good is
+//! for who knows the arithmetic.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::Forgery;
+use crate::{id::Role, limits::CERTIFICATE_BYTES, time::Time};
+
+/// What the name of an agent's user begins with; the rest is its role.
+const AGENT: &str = "agent-";
+
+/// A user of an org, by the name in its JWT.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum User {
+    /// An agent of that role: `agent-{role}`.
+    Agent(Role),
+    /// Somebody who looks on: `observer`.
+    Observer,
+    /// A person who runs the org: `operator`.
+    Operator,
+    /// The controllers of the org: `server`.
+    Server,
+}
+
+impl User {
+    /// The user of that name; `None` for a name that Sinew does not give.
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<Self> {
+        match name {
+            "observer" => Some(Self::Observer),
+            "operator" => Some(Self::Operator),
+            "server" => Some(Self::Server),
+            _ => name.strip_prefix(AGENT)?.parse().ok().map(Self::Agent),
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Self::Agent(role) => format!("{AGENT}{role}"),
+            Self::Observer => "observer".to_owned(),
+            Self::Operator => "operator".to_owned(),
+            Self::Server => "server".to_owned(),
+        }
+    }
+
+    /// Whether it may send something as that role. An operator may act for any, since it may give
+    /// out the credentials of any; the controllers carry out what any role has recorded, when its
+    /// writer is gone. That it was not the role itself stays visible in the sender's name.
+    #[must_use]
+    pub fn speaks_for(&self, role: &Role) -> bool {
+        match self {
+            Self::Agent(own) => own == role,
+            Self::Operator | Self::Server => true,
+            Self::Observer => false,
+        }
+    }
+}
+
+/// What a user's JWT says, as far as it matters here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// The public key of the user.
+    pub key: String,
+    /// The user.
+    pub user: User,
+    /// The public key that signed the JWT: the account's, or one of its signing keys.
+    pub issuer: String,
+    /// When it was given out.
+    pub from: Time,
+    /// When it lapses; never if not said.
+    pub until: Option<Time>,
+}
+
+/// Why a text is no certificate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CertificateError {
+    /// It is not three parts, or too long.
+    #[error("it is no JWT")]
+    Shape,
+    /// Its claims are not readable.
+    #[error("its claims are not readable")]
+    Claims(#[from] serde_json::Error),
+    /// It is of another kind, or of another way to sign.
+    #[error("it is not that of a user, signed with ed25519")]
+    Kind,
+    /// Its name is none that Sinew gives.
+    #[error("it is of no user of an org")]
+    Name,
+}
+
+/// The three parts of a JWT, still in base64.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parts<'a> {
+    /// What is signed: the head, a dot, the claims.
+    pub signed: &'a str,
+    /// The head.
+    pub head: &'a str,
+    /// The claims.
+    pub claims: &'a str,
+    /// The signature.
+    pub signature: &'a str,
+}
+
+impl<'a> Parts<'a> {
+    /// Takes a JWT apart.
+    ///
+    /// # Errors
+    /// [`CertificateError::Shape`].
+    pub fn of(jwt: &'a str) -> Result<Self, CertificateError> {
+        let parts = || {
+            let (signed, signature) = jwt.trim().rsplit_once('.')?;
+            let (head, claims) = signed.split_once('.')?;
+            let whole = !head.is_empty() && !claims.contains('.');
+            (whole && jwt.len() <= CERTIFICATE_BYTES).then_some(Self {
+                signed,
+                head,
+                claims,
+                signature,
+            })
+        };
+        parts().ok_or(CertificateError::Shape)
+    }
+}
+
+#[derive(Deserialize)]
+struct Head {
+    alg: String,
+}
+
+#[derive(Deserialize)]
+struct Claims {
+    #[serde(default)]
+    name: String,
+    sub: String,
+    iss: String,
+    iat: i64,
+    #[serde(default)]
+    exp: Option<i64>,
+    nats: Nats,
+}
+
+#[derive(Deserialize)]
+struct Nats {
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+impl Certificate {
+    /// Reads the decoded head and claims of a user's JWT.
+    ///
+    /// # Errors
+    /// See [`CertificateError`].
+    pub fn read(head: &[u8], claims: &[u8]) -> Result<Self, CertificateError> {
+        let Head { alg } = serde_json::from_slice(head)?;
+        let Claims { name, sub, iss, iat, exp, nats } = serde_json::from_slice(claims)?;
+        if alg != "ed25519-nkey" || nats.kind != "user" || !sub.starts_with('U') {
+            return Err(CertificateError::Kind);
+        }
+        let user = User::of_name(&name).ok_or(CertificateError::Name)?;
+        // The server takes an `exp` of 0 for none.
+        let until = exp.filter(|exp| *exp != 0).map(seconds);
+        Ok(Self { key: sub, user, issuer: iss, from: seconds(iat), until })
+    }
+}
+
+const fn seconds(seconds: i64) -> Time {
+    Time::from_micros(seconds.saturating_mul(1_000_000))
+}
+
+/// Whom a reader believes: who may vouch for users, and whose users were revoked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Trust {
+    /// The public keys of the org's account and of its signing keys, those of before a rotation
+    /// included as long as users of theirs are about.
+    pub issuers: BTreeSet<String>,
+    /// As the account's JWT has it: users by their public key (or `*`, all of them), and until when
+    /// they must have been given out to be revoked.
+    pub revoked: BTreeMap<String, i64>,
+}
+
+impl Trust {
+    /// Whether it can verify anything.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.issuers.is_empty()
+    }
+
+    /// Whether a user of this certificate could send what was stored at that time.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn admits(&self, certificate: &Certificate, stored: Time) -> Result<(), Forgery> {
+        if !self.issuers.contains(&certificate.issuer) {
+            return Err(Forgery::Issuer);
+        }
+        // Clocks of the one who gave it out and of the server may differ by what a signature may.
+        let begins = certificate.from.minus(crate::limits::SIGNATURE_WINDOW);
+        if stored < begins || certificate.until.is_some_and(|until| stored >= until) {
+            return Err(Forgery::Lapsed);
+        }
+        let marks = [self.revoked.get(&certificate.key), self.revoked.get("*")];
+        let revoked = |mark: &i64| {
+            let mark = seconds(*mark);
+            // What was stored before the revocation was sent while the user was still good.
+            certificate.from <= mark && stored >= mark
+        };
+        if marks.into_iter().flatten().any(revoked) { Err(Forgery::Revoked) } else { Ok(()) }
+    }
+}
