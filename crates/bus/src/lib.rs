@@ -4,13 +4,15 @@
 //! Read it in this order: [`connect`] gives a [`Bus`], which is bound to one org; [`ensure`] makes
 //! the streams that everything else needs; [`publish`] is the one way in: group commit, and the
 //! guarded append to a task's log; [`consume`] takes work and [`delivery`] ends it; [`mod@read`]
-//! reads what streams hold; [`object`] keeps what is too large for a message; [`task`] puts all of it together for the log of one task.
+//! reads what streams hold; [`object`] keeps what is too large for a message; [`task`] puts all of it together for the log of one task;
+//! [`lease`] says who of several controllers acts.
 
 pub mod clock;
 pub mod connect;
 pub mod consume;
 pub mod delivery;
 pub mod ensure;
+pub mod lease;
 pub mod object;
 pub mod presence;
 pub mod publish;

@@ -74,6 +74,9 @@ pub(crate) enum Command {
     /// The streams of the org: what they are to be, and are
     #[command(subcommand)]
     Topology(cmd::topology::Command),
+    /// How many instances each role is to have, and has
+    #[command(subcommand)]
+    Scale(cmd::scale::Command),
     Schema(cmd::schema::Args),
     Doctor(cmd::doctor::Args),
     Demo(cmd::demo::Args),

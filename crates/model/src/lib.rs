@@ -7,6 +7,8 @@
 //! Read it in this order: [`id`] and [`subject`] name things; [`task`] is what
 //! everything else serves; [`schedule`] is how it recurs; [`claim`] stands for what does not fit a
 //! message; [`mail`], [`event`], [`presence`] and [`control`] are the other envelopes;
+//! [`team`] says who there may be, [`scale`] how many of each are needed, [`lease`] who of several
+//! controllers says so, and [`health`] how they fare;
 //! [`stream`] is where all of it is stored; [`limits`] bounds all of it;
 //! [`schema`] tells it to other languages.
 
@@ -14,16 +16,20 @@ pub mod claim;
 pub mod control;
 pub mod event;
 pub mod header;
+pub mod health;
 pub mod id;
+pub mod lease;
 pub mod limits;
 pub mod mail;
 pub mod presence;
 pub mod retry;
+pub mod scale;
 pub mod schedule;
 pub mod schema;
 pub mod stream;
 pub mod subject;
 pub mod task;
+pub mod team;
 pub mod time;
 
 pub use claim::Claim;

@@ -12,10 +12,13 @@ pub use asyncapi::asyncapi;
 use crate::{
     control::Control,
     event::Event,
+    health::Health,
     mail::Mail,
     presence::Heartbeat,
+    scale::Signal,
     schedule::Schedule,
     task::{Assignment, Entry},
+    team::Team,
 };
 
 /// Every kind of body by the name of its schema's file, without the ending.
@@ -26,9 +29,13 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
         ("control", schema_for!(Control)),
         ("entry", schema_for!(Entry)),
         ("event", schema_for!(Event)),
+        ("health", schema_for!(Health)),
         ("heartbeat", schema_for!(Heartbeat)),
         ("mail", schema_for!(Mail)),
+        ("scaling", schema_for!(Signal)),
         ("schedule", schema_for!(Schedule)),
+        // No message has this body: it is a file that people write.
+        ("team", schema_for!(Team)),
     ]
 }
 

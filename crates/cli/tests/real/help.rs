@@ -3,7 +3,7 @@
 
 use crate::kit::Place;
 
-const VERBS: [&[&str]; 36] = [
+const VERBS: [&[&str]; 38] = [
     &[],
     &["up"],
     &["server"],
@@ -36,6 +36,8 @@ const VERBS: [&[&str]; 36] = [
     &["schedule", "resume"],
     &["schedule", "run"],
     &["schedule", "remove"],
+    &["scale", "status"],
+    &["scale", "run"],
     &["schema"],
     &["doctor"],
     &["demo"],

@@ -190,6 +190,8 @@ fn others(Sample { subjects, role, .. }: &Sample) -> Vec<Channel> {
         of one instance.";
     let role_control = subjects.control(&Target::Role(role.clone()));
     let actions = "Significant actions of agents.";
+    let fares = "How a server fares, every 15 seconds.";
+    let replicas = "How many instances each role is to have. Of two terms the higher one counts.";
     vec![
         plain("inbox", subjects.inbox(role), stream::AGENT_MAIL, reports, "mail"),
         plain("broadcast", subjects.broadcast(), stream::AGENT_MAIL, everybody, "mail"),
@@ -199,6 +201,14 @@ fn others(Sample { subjects, role, .. }: &Sample) -> Vec<Channel> {
             ..plain("roleControl", role_control, stream::AGENT_CONTROL, flow, "control")
         },
         plain("events", subjects.events(), stream::ORG_EVENTS, actions, "event"),
+        Channel {
+            actions: &["receive"],
+            ..plain("health", subjects.system_health(), stream::SYSTEM, fares, "health")
+        },
+        Channel {
+            actions: &["receive"],
+            ..plain("scaling", subjects.system_scaling(), stream::SYSTEM, replicas, "scaling")
+        },
     ]
 }
 

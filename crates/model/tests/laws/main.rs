@@ -1,7 +1,9 @@
 //! The laws of the model, held against whatever chance makes up.
 #![expect(clippy::unwrap_used, reason = "a test ends with a message")]
 
+mod lease;
 mod orphan;
+mod scale;
 mod schedule;
 mod subject;
 mod task;
