@@ -57,6 +57,9 @@ pub struct Settings {
     /// How long handlers may go on after the shutdown was asked for, before they are told to stop
     /// and their tasks are released.
     pub drain: Duration,
+    /// How long handlers may go on after an order to drain, while no shutdown is asked for; as
+    /// [`Settings::drain`] if `None`.
+    pub finish: Option<Duration>,
     /// The streams and consumers that it expects, and makes where they are missing; the standard
     /// ones if `None`.
     pub topology: Option<Topology>,
@@ -72,6 +75,7 @@ impl Settings {
             concurrency: limits::CONCURRENCY,
             backoff: Backoff::default(),
             drain: limits::DRAIN,
+            finish: None,
             topology: None,
         }
     }
@@ -135,7 +139,7 @@ impl Runtime {
         let releasing = background.spawn(restart::release_earlier(Arc::clone(&host)));
         let mut attempts = JoinSet::new();
         let outcome = take(&host, Arc::new(handler), &slots, &mut attempts, &shutdown).await;
-        drain(&host, &mut attempts).await;
+        drain(&host, &mut attempts, &shutdown).await;
         quit.cancel();
         releasing.abort();
         while background.join_next().await.is_some() {}
@@ -210,13 +214,20 @@ async fn take<H: Handler>(
 }
 
 /// Lets the attempts end; tells those to stop that take too long.
-async fn drain(host: &Host, attempts: &mut JoinSet<()>) {
+async fn drain(host: &Host, attempts: &mut JoinSet<()>, shutdown: &CancellationToken) {
     let all = async {
         while let Some(ended) = attempts.join_next().await {
             reap(ended);
         }
     };
     tokio::pin!(all);
+    if let Some(finish) = host.settings.finish.filter(|_| host.flow() == Flow::Drained) {
+        tokio::select! {
+            () = &mut all => return,
+            () = shutdown.cancelled() => {}
+            () = sinew_bus::clock::pause(finish.saturating_sub(host.settings.drain)) => {}
+        }
+    }
     if tokio::time::timeout(host.settings.drain, &mut all).await.is_ok() {
         return;
     }

@@ -8,6 +8,7 @@
 
 mod intake;
 pub(crate) mod pull;
+mod retire;
 mod slots;
 
 use std::sync::{Arc, atomic::Ordering};

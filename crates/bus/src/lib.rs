@@ -6,7 +6,7 @@
 //! guarded append to a task's log; [`consume`] takes work and [`delivery`] ends it; [`mod@read`]
 //! reads what streams hold; [`object`] keeps what is too large for a message; [`sign`] signs what is
 //! sent and verifies what is read; [`task`] puts all of it together for the log of one task, and
-//! [`meeting`] for that of one meeting.
+//! [`meeting`] for that of one meeting; [`lease`] says who of several controllers acts.
 
 pub mod clock;
 pub mod connect;
@@ -14,6 +14,7 @@ pub mod consume;
 pub mod delivery;
 pub mod ensure;
 mod guarded;
+pub mod lease;
 pub mod meeting;
 pub mod object;
 pub mod presence;

@@ -32,7 +32,7 @@ use crate::{
 pub use collect::CollectError;
 
 /// The header with which a message takes the place of all others on its subject.
-const ROLLUP: &str = "Nats-Rollup";
+pub(crate) const ROLLUP: &str = "Nats-Rollup";
 
 /// An object as the store knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]

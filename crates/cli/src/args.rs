@@ -80,6 +80,9 @@ pub(crate) enum Command {
     /// The orgs of a backbone, and who is let in
     #[command(subcommand)]
     Org(cmd::org::Command),
+    /// How many instances each role is to have, and has
+    #[command(subcommand)]
+    Scale(cmd::scale::Command),
     Schema(cmd::schema::Args),
     Doctor(cmd::doctor::Args),
     Demo(cmd::demo::Args),

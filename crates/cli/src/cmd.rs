@@ -9,6 +9,7 @@ pub(crate) mod inbox;
 pub(crate) mod meeting;
 pub(crate) mod org;
 pub(crate) mod reference;
+pub(crate) mod scale;
 pub(crate) mod schedule;
 pub(crate) mod schema;
 pub(crate) mod server;
@@ -42,6 +43,7 @@ pub(crate) async fn run(cli: Cli, out: Out) -> anyhow::Result<Code> {
         Command::Events(command) => events::run(command, &global, out).await,
         Command::Topology(command) => topology::run(command, &global, out).await,
         Command::Org(command) => org::run(command, &global, out).await,
+        Command::Scale(command) => scale::run(command, &global, out).await,
         Command::Schema(args) => schema::run(&args, out),
         Command::Doctor(args) => doctor::run(&args, &global, out).await,
         Command::Demo(args) => demo::run(args, out).await,

@@ -18,6 +18,7 @@ use sinew_server::{
     account::{AccountError, DirectoryError},
     context::ContextError,
     engine::{FindError, StartError},
+    team::TeamFileError,
 };
 
 use crate::output::{Closed, Out};
@@ -150,6 +151,7 @@ fn known(cause: &(dyn std::error::Error + 'static)) -> Option<(Code, Option<Stri
         return Some((fault.code, fault.hint.clone()));
     }
     let (code, hint) = None
+        .or_else(|| cause.downcast_ref().map(of_team))
         .or_else(|| cause.downcast_ref().map(of_delegate))
         .or_else(|| cause.downcast_ref().map(of_schedule))
         .or_else(|| cause.downcast_ref().map(meeting::of_meet))
@@ -283,6 +285,17 @@ fn of_refusal(refusal: &Refusal) -> Verdict {
         ),
     ];
     (Code::Refused, hints.into_iter().find(|(is_it, _)| *is_it).map(|(_, hint)| hint))
+}
+
+fn of_team(error: &TeamFileError) -> Verdict {
+    let hint = "`sinew schema team` prints what may be in it; docs/guide/scaling.md has examples";
+    match error {
+        TeamFileError::Read { .. } => (Code::NotFound, Some("name a team file that can be read")),
+        TeamFileError::TooLarge { .. }
+        | TeamFileError::Content { .. }
+        | TeamFileError::Whole { .. }
+        | _ => (Code::Usage, Some(hint)),
+    }
 }
 
 fn of_follow(error: &FollowError) -> Verdict {

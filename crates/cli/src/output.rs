@@ -11,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     args::{Command, Global},
-    cmd::agent,
+    cmd::{agent, scale},
     env,
     exit::Fault,
 };
@@ -97,7 +97,10 @@ fn whole(text: impl Display) -> String {
 pub(crate) fn log_to_stderr(global: &Global, command: &Command) -> anyhow::Result<()> {
     let goes_on = matches!(
         command,
-        Command::Up(_) | Command::Server(_) | Command::Agent(agent::Command::Run(_))
+        Command::Up(_)
+            | Command::Server(_)
+            | Command::Agent(agent::Command::Run(_))
+            | Command::Scale(scale::Command::Run(_))
     );
     let usual = if goes_on { "warn,sinew=info" } else { "error,sinew=warn" };
     let filter = global.log.clone().map_or_else(|| env::text(env::LOG), |text| Ok(Some(text)))?;

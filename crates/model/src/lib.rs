@@ -9,7 +9,9 @@
 //! message; [`meeting`] is how agents decide together; [`mail`], [`event`], [`presence`] and
 //! [`control`] are the other envelopes; [`signature`] says whom they are from, and [`evidence`] what
 //! is kept of those that are not; [`grant`] says who may do what, and [`org`] when controllers are
-//! where; [`stream`] is where all of it is stored; [`limits`] bounds all of it;
+//! where; [`team`] says who there may be, [`scale`] how many of each are needed, [`lease`] who of
+//! several controllers says so, and [`health`] how they fare; [`stream`] is where all of it is
+//! stored; [`limits`] bounds all of it;
 //! [`schema`] tells it to other languages.
 
 pub mod claim;
@@ -18,19 +20,23 @@ pub mod event;
 pub mod evidence;
 pub mod grant;
 pub mod header;
+pub mod health;
 pub mod id;
+pub mod lease;
 pub mod limits;
 pub mod mail;
 pub mod meeting;
 pub mod org;
 pub mod presence;
 pub mod retry;
+pub mod scale;
 pub mod schedule;
 pub mod schema;
 pub mod signature;
 pub mod stream;
 pub mod subject;
 pub mod task;
+pub mod team;
 pub mod time;
 
 pub use claim::Claim;

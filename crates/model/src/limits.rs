@@ -4,6 +4,7 @@
 mod engine;
 mod meeting;
 mod org;
+mod scale;
 mod sign;
 mod view;
 
@@ -12,6 +13,7 @@ use std::time::Duration;
 pub use engine::*;
 pub use meeting::*;
 pub use org::*;
+pub use scale::*;
 pub use sign::*;
 pub use view::*;
 

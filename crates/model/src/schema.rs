@@ -13,11 +13,14 @@ use crate::{
     control::Control,
     event::Event,
     evidence::Evidence,
+    health::Health,
     mail::Mail,
     meeting,
     presence::Heartbeat,
+    scale::Signal,
     schedule::Schedule,
     task::{Assignment, Entry},
+    team::Team,
 };
 
 /// Every kind of body by the name of its schema's file, without the ending.
@@ -29,11 +32,15 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
         ("entry", schema_for!(Entry)),
         ("event", schema_for!(Event)),
         ("evidence", schema_for!(Evidence)),
+        ("health", schema_for!(Health)),
         ("heartbeat", schema_for!(Heartbeat)),
         ("mail", schema_for!(Mail)),
         ("meeting", schema_for!(meeting::Entry)),
         ("minutes", schema_for!(meeting::Minutes)),
+        ("scaling", schema_for!(Signal)),
         ("schedule", schema_for!(Schedule)),
+        // No message has this body: it is a file that people write.
+        ("team", schema_for!(Team)),
     ]
 }
 

@@ -17,7 +17,7 @@ use crate::{
         ACK_PENDING, ACK_WAIT, BODIES_STORED, CONTROLS_STORED, DEDUP_WINDOW, ENDS_ACK_WAIT,
         ENDS_PENDING, EVENTS_KEPT, FIRING_WAIT, FIRINGS_PENDING, MAIL_KEPT, MAIL_STORED,
         MESSAGE_BYTES, PRESENCE_KEPT, PRESENCE_STORED, PULLS_WAITING, SCHEDULE_BYTES,
-        SCHEDULE_HISTORY, SCHEDULES_STORED, TASKS_QUEUED,
+        SCHEDULE_HISTORY, SCHEDULES_STORED, SYSTEM_KEPT, SYSTEM_STORED, TASKS_QUEUED,
     },
     subject::{Band, Subjects},
     task::Transition,
@@ -45,6 +45,9 @@ pub const ORG_SENDERS: &str = "ORG_SENDERS";
 pub const ORG_EVIDENCE: &str = "ORG_EVIDENCE";
 /// What meetings said and decided.
 pub const MEETINGS: &str = "MEETINGS";
+
+/// How the deployment fares, what is to be scaled, and who decides it.
+pub const SYSTEM: &str = "SYSTEM";
 
 /// The consumer of the controllers that see to what ended.
 pub const ENDS_CONSUMER: &str = "sinew-ends";
@@ -280,6 +283,7 @@ impl Catalogue {
             control(subjects),
             trust::senders(subjects),
             trust::evidence(subjects),
+            system(subjects),
         ];
         Self { streams, consumers: ConsumerDefaults::default(), subjects: subjects.clone() }
     }
@@ -518,6 +522,24 @@ fn control(subjects: &Subjects) -> StreamSpec {
         allow_atomic: false,
         allow_msg_ttl: true,
         ..kept(AGENT_CONTROL, "What was said about the flow of work to roles and instances", own)
+    }
+}
+
+fn system(subjects: &Subjects) -> StreamSpec {
+    let leases = subjects.pattern("org.system.leases.*.*");
+    StreamSpec {
+        discard: Discard::Old,
+        max_msgs: SYSTEM_STORED,
+        max_age: SYSTEM_KEPT,
+        // Who holds a lease must be what the leader sees, and each renewal takes the place of the last.
+        allow_direct: false,
+        allow_atomic: false,
+        allow_rollup_hdrs: true,
+        ..kept(
+            SYSTEM,
+            "How the deployment fares, what is to be scaled, and who decides it",
+            vec![subjects.system_health().into(), subjects.system_scaling().into(), leases],
+        )
     }
 }
 

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     control::Target,
     id::{InstanceId, MeetingId, OrgId, Role, Root, ScheduleName, TaskId},
+    lease::LeaseName,
     task::Transition,
 };
 
@@ -367,6 +368,12 @@ impl Subjects {
     #[must_use]
     pub fn system_scaling(&self) -> Subject {
         self.under(format_args!("org.system.scaling"))
+    }
+
+    /// `genbrain.org.system.leases.{org}.{name}`: who of several controllers of the org acts.
+    #[must_use]
+    pub fn lease(&self, name: LeaseName) -> Subject {
+        self.under(format_args!("org.system.leases.{}.{}", self.org, name.word()))
     }
 
     /// `genbrain.schedules.{task}`: where the schedule of a task waits. One schedule a subject, so

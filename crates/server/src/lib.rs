@@ -2,13 +2,17 @@
 //!
 //! Read it in this order: [`account`] keeps the orgs and their keys; [`engine`] runs the nats-server of `sinew up`; [`context`] tells every
 //! other command where it is; [`serve`](mod@serve) runs the controllers of an org, which are in
-//! [`control`].
+//! [`control`]. [`team`] reads who there may be, [`actuate`] starts and stops them on this machine,
+//! and [`face`] is what others look at.
 
 pub mod account;
+pub mod actuate;
 pub mod context;
 pub mod control;
 pub mod engine;
+pub mod face;
 pub mod serve;
+pub mod team;
 
 mod private;
 

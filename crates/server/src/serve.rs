@@ -4,25 +4,32 @@
 //! other processes.
 //! It may run twice for one org: each part decides by compare-and-set.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
-use sinew_bus::{Bus, CommitService, EnsureError, Topology};
-use sinew_model::{IdError, stream};
+use sinew_bus::{Bus, CommitService, EnsureError, Topology, clock};
+use sinew_model::{IdError, stream, team::Team};
 use sinew_views::{OpenError, Projection, Store, task::FollowError};
-use tokio::task::JoinSet;
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::control::{
-    bodies::{self, Collector},
-    ends::Ends,
-    meeting::Meetings,
-    orphan::Orphans,
-    parked::Parked,
-    presence::Presence,
-    schedule::{Recurring, RecurringError},
-    streams::{self, Streams},
-    sweep::{Pace, Sweep},
-    wake::Wake,
+use crate::{
+    actuate::{Actuator, Launch},
+    control::{
+        bodies::{self, Collector},
+        ends::Ends,
+        health::Checkup,
+        meeting::Meetings,
+        orphan::Orphans,
+        parked::Parked,
+        presence::Presence,
+        scale::Scaler,
+        schedule::{Recurring, RecurringError},
+        standing::Standing,
+        streams::{self, Streams},
+        sweep::{CONTROLLERS, Pace, Sweep},
+        wake::Wake,
+    },
+    face,
 };
 
 /// The streams for which a committer stands ready: those of the hot path.
@@ -45,6 +52,12 @@ pub struct Settings {
     pub bodies: bodies::Pace,
     /// How often streams are looked for that somebody deleted.
     pub streams: streams::Pace,
+    /// The roles that are scaled, now and when they change.
+    pub team: Option<watch::Receiver<Arc<Team>>>,
+    /// How the agents of the team are started on this machine; `None` where others start them.
+    pub launch: Option<Launch>,
+    /// Where it is asked over HTTP how this server fares.
+    pub listener: Option<Arc<TcpListener>>,
 }
 
 impl Settings {
@@ -58,6 +71,9 @@ impl Settings {
             system: None,
             bodies: bodies::Pace::default(),
             streams: streams::Pace::default(),
+            team: None,
+            launch: None,
+            listener: None,
         }
     }
 }
@@ -84,6 +100,12 @@ pub enum ServeError {
     /// The view of the tasks can't be kept up.
     #[error("the view of the tasks can't be kept up")]
     Follow(#[from] FollowError),
+    /// There is no thread for the agents of the team.
+    #[error("the agents of the team can't be started")]
+    Actuate(#[source] std::io::Error),
+    /// Nobody can ask over HTTP how it fares.
+    #[error("the face over HTTP is broken")]
+    Face(#[source] std::io::Error),
     /// A part of the service panicked.
     #[error("a part of the service broke")]
     Broken(#[from] tokio::task::JoinError),
@@ -116,6 +138,8 @@ pub async fn serve(
 
     let collector = Collector::new(bus.clone(), settings.bodies);
     let streams = Streams::new(bus.clone(), settings.topology, settings.streams);
+    let scaled = Scaled::new(&bus, projection.store(), &presence)?;
+    let (checkup, (team, launch)) = (scaled.checkup.clone(), (settings.team, settings.launch));
 
     let mut parts = Parts { running: JoinSet::new(), stop: shutdown.child_token() };
     let listening = bus.clone();
@@ -129,9 +153,71 @@ pub async fn serve(
     parts.add(|stop| orphans.run(stop));
     parts.add(|stop| collector.run(stop));
     parts.add(|stop| streams.run(stop));
+    scaled.start(&mut parts, team, launch);
+    if let Some(listener) = settings.listener {
+        parts.add_fallible(|stop| answer(listener, checkup, stop));
+    }
     parts.add_fallible(|stop| async move { Ok(ends.run(stop).await?) });
     parts.add_fallible(|stop| async move { Ok(projection.follow(&bus, stop).await?) });
     parts.run().await
+}
+
+/// What there is to scaling and to health.
+struct Scaled {
+    bus: Bus,
+    me: String,
+    by: sinew_model::Role,
+    view: Store,
+    presence: Presence,
+    standing: Standing,
+    checkup: Checkup,
+}
+
+impl Scaled {
+    fn new(bus: &Bus, view: &Store, presence: &Presence) -> Result<Self, IdError> {
+        let (me, standing) = (clock::unique(), Standing::default());
+        let told = (presence.clone(), standing.clone());
+        let checkup = Checkup::new(bus.clone(), me.clone(), told, Some(view.clone()));
+        let (bus, view, presence) = (bus.clone(), view.clone(), presence.clone());
+        Ok(Self { bus, me, by: CONTROLLERS.parse()?, view, presence, standing, checkup })
+    }
+
+    /// Starts the parts that there are to be.
+    fn start(
+        self,
+        parts: &mut Parts,
+        team: Option<watch::Receiver<Arc<Team>>>,
+        launch: Option<Launch>,
+    ) {
+        let Self { bus, me, by, view, presence, standing, checkup } = self;
+        parts.add(|stop| checkup.run(stop));
+        let Some(team) = team else { return };
+        let seen = (presence.clone(), Some(view));
+        let scaler = Scaler::new(bus.clone(), me.clone(), team.clone(), seen);
+        let scaler = scaler.telling(standing.clone());
+        parts.add(|stop| scaler.run(stop));
+        let Some(launch) = launch else { return };
+        let actuator = Actuator::new(bus, (me, by), team, (presence, standing), launch);
+        parts.add_fallible(
+            |stop| async move { actuator.run(stop).await.map_err(ServeError::Actuate) },
+        );
+    }
+}
+
+/// Tells over HTTP how this server fares.
+async fn answer(
+    listener: Arc<TcpListener>,
+    checkup: Checkup,
+    stop: CancellationToken,
+) -> Result<(), ServeError> {
+    // A copy, since whoever set it up may look at its address still.
+    let listener = copied(&listener).map_err(ServeError::Face)?;
+    face::listen(listener, face::health::router(checkup), stop).await.map_err(ServeError::Face)
+}
+
+fn copied(listener: &TcpListener) -> std::io::Result<TcpListener> {
+    let copy = std::os::fd::AsFd::as_fd(listener).try_clone_to_owned()?;
+    TcpListener::from_std(copy.into())
 }
 
 /// The parts of the service. One that fails takes the others with it.

@@ -1,15 +1,21 @@
 //! `sinew server`: the controllers of an org on NATS servers that somebody else runs.
 
-use std::path::{Path, PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use serde_json::json;
 use sinew_bus::{Bus, connect::without_login};
-use sinew_server::{Settings, serve};
+use sinew_server::Settings;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     args::Global,
-    cmd::up,
+    cmd::{
+        scale::{self, Extras},
+        up,
+    },
     env,
     exit::Code,
     output::Out,
@@ -34,6 +40,13 @@ pub(crate) struct Args {
     /// A TOML file with values for the streams, as `streams.AGENT_TASKS.max_msgs = 50000`
     #[arg(long, value_name = "FILE")]
     topology: Option<PathBuf>,
+    /// A TOML file with the roles of a team, for which it says how many instances are needed; it
+    /// starts none
+    #[arg(long, value_name = "FILE")]
+    team: Option<PathBuf>,
+    /// Where /healthz and /readyz answer; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = scale::HEALTH)]
+    health: SocketAddr,
 }
 
 /// Runs until it is told to stop.
@@ -44,8 +57,9 @@ pub(crate) async fn run(args: Args, global: &Global, out: Out) -> anyhow::Result
     let stop = signals::listen()?;
     let target = Target::find(global)?;
     let places = Places::new(&args.data_dir, args.topology.as_deref());
+    let extras = Extras::open(args.team.as_deref(), args.health, false).await?;
     tokio::select! {
-        outcome = serve_on(target.config, places, (out, stop.gently.clone())) => outcome,
+        outcome = serve_on(target.config, (places, extras), (out, stop.gently.clone())) => outcome,
         () = stop.now.cancelled() => Ok(Code::Interrupted),
     }
 }
@@ -70,15 +84,19 @@ impl<'a> Places<'a> {
 /// What kept it from starting or from going on.
 pub(crate) async fn serve_on(
     config: sinew_bus::Config,
-    places: Places<'_>,
+    (places, extras): (Places<'_>, Extras),
     (out, stop): (Out, CancellationToken),
 ) -> anyhow::Result<Code> {
     let Places { data_dir, topology } = places;
     let (url, org) = (config.url.clone(), config.org.clone());
+    let reach = scale::reach(&config)?;
     let bus = Bus::connect(config).await?;
     let topology = up::prepare(&bus, topology, out).await?;
     let shown = without_login(&url);
-    let ready = json!({ "event": "ready", "url": shown, "org": org, "dataDir": data_dir });
+    let ready = json!({
+        "event": "ready", "url": shown, "org": org, "dataDir": data_dir,
+        "healthUrl": extras.health_url(),
+    });
     let login = if shown == url { "" } else { "   # and the login" };
     let text = format!(
         "sinew serves {org} on {shown}\nnext, in another terminal:\n  \
@@ -88,6 +106,8 @@ pub(crate) async fn serve_on(
         env::ORG
     );
     out.either(&ready, text)?;
-    serve(bus, Settings::new(topology, view::path_in(data_dir)), stop).await?;
+    let mut settings = Settings::new(topology, view::path_in(data_dir));
+    extras.furnish(&mut settings, data_dir, reach)?;
+    extras.serve(bus, settings, stop).await?;
     Ok(Code::Done)
 }

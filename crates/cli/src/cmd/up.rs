@@ -3,6 +3,7 @@
 
 use std::{
     ffi::OsString,
+    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
@@ -15,13 +16,16 @@ use sinew_server::{
     context::Context,
     control::org::{Pace, Tenants},
     engine::{Config, Durability, State, find},
-    serve,
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     args::Global,
-    cmd::{GUARD, server},
+    cmd::{
+        GUARD,
+        scale::{self, Extras},
+        server,
+    },
     env,
     exit::{Code, Fault},
     output::Out,
@@ -39,6 +43,7 @@ use crate::{
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_long_help = "Examples:
   sinew up
+  sinew up --team team.toml
   sinew up --data-dir /var/lib/sinew --port 4222
   sinew up --nats-url nats://nats.example:4222 --creds acme.creds --org acme")]
 pub(crate) struct Args {
@@ -60,6 +65,13 @@ pub(crate) struct Args {
     /// A TOML file with values for the streams, as `streams.AGENT_TASKS.max_msgs = 50000`
     #[arg(long, value_name = "FILE")]
     topology: Option<PathBuf>,
+    /// A TOML file with the roles of a team, whose agents are started and stopped as work comes
+    /// and goes
+    #[arg(long, value_name = "FILE")]
+    team: Option<PathBuf>,
+    /// Where /healthz and /readyz answer; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = scale::HEALTH)]
+    health: SocketAddr,
 }
 
 fn durability(text: &str) -> Result<Durability, String> {
@@ -80,6 +92,8 @@ pub(crate) async fn run(args: Args, global: &Global, out: Out) -> anyhow::Result
     let stop = signals::listen()?;
     let org = global.org.clone().map_or_else(|| env::parsed(env::ORG), |org| Ok(Some(org)))?;
     let org = org.map_or_else(|| ORG.parse(), Ok)?;
+    // What is wrong with the team is known before anything is started.
+    let extras = Extras::open(args.team.as_deref(), args.health, true).await?;
     let run = async {
         match &args.nats_url {
             Some(url) => {
@@ -88,9 +102,9 @@ pub(crate) async fn run(args: Args, global: &Global, out: Out) -> anyhow::Result
                     config.auth = sinew_bus::Auth::Credentials(creds);
                 }
                 let places = server::Places::new(&args.data_dir, args.topology.as_deref());
-                server::serve_on(config, places, (out, stop.gently.clone())).await
+                server::serve_on(config, (places, extras), (out, stop.gently.clone())).await
             }
-            None => with_engine(org, &args, (out, stop.gently.clone())).await,
+            None => with_engine(org, (&args, extras), (out, stop.gently.clone())).await,
         }
     };
     tokio::select! {
@@ -142,7 +156,7 @@ pub(crate) fn topology(bus: &Bus, file: Option<&Path>) -> anyhow::Result<Topolog
 
 async fn with_engine(
     org: OrgId,
-    args: &Args,
+    (args, extras): (&Args, Extras),
     (out, stop): (Out, CancellationToken),
 ) -> anyhow::Result<Code> {
     let mut config = engine_config(&args.data_dir, org, args.nats_server.as_deref()).await?;
@@ -156,15 +170,18 @@ async fn with_engine(
     let served = async {
         let bus = Bus::connect(context.server_config()).await?;
         let topology = prepare(&bus, args.topology.as_deref(), out).await?;
-        announce(&context, out)?;
+        announce(&context, &extras, out)?;
         let mut settings = Settings::new(topology, view::path_in(&context.data_dir));
         settings.system = Some(context.system_config());
+        let file = std::path::absolute(Context::path_in(&context.data_dir))?;
+        let reach = [(env::CONTEXT.into(), file.into())];
+        extras.furnish(&mut settings, &context.data_dir, reach.into())?;
         let others = Tenants::new(context.clone(), Pace::default());
         let (served, ()) = tokio::join!(
             async {
                 let _others_too = stop_others.clone().drop_guard();
                 tokio::select! {
-                    served = serve(bus, settings, stop.clone()) => Ok(served?),
+                    served = extras.serve(bus, settings, stop.clone()) => Ok(served?),
                     () = watch(&engine, out) => Ok(()),
                 }
             },
@@ -194,23 +211,25 @@ pub(crate) async fn prepare(bus: &Bus, file: Option<&Path>, out: Out) -> anyhow:
     Ok(topology)
 }
 
-fn announce(context: &Context, out: Out) -> anyhow::Result<()> {
+fn announce(context: &Context, extras: &Extras, out: Out) -> anyhow::Result<()> {
     let Context { url, org, data_dir, durability, monitor_url, .. } = context;
     let file = Context::path_in(data_dir);
     let ready = json!({
         "event": "ready", "url": url, "org": org, "dataDir": data_dir, "context": file,
-        "durability": durability, "monitorUrl": monitor_url,
+        "durability": durability, "monitorUrl": monitor_url, "healthUrl": extras.health_url(),
     });
     let text = format!(
         "sinew is up\n  \
            url      {url}\n  \
            org      {org}\n  \
            data     {}\n  \
-           durable  {durability}\n\
+           durable  {durability}\n  \
+           health   {}/readyz\n\
          next, in another terminal:\n  \
            sinew agent run --role cto -- wc -w\n  \
            sinew task delegate cto \"Count these words\" --wait",
-        data_dir.display()
+        data_dir.display(),
+        extras.health_url()
     );
     out.either(&ready, text)
 }

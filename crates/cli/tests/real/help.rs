@@ -3,7 +3,7 @@
 
 use crate::kit::Place;
 
-const VERBS: [&[&str]; 43] = [
+const VERBS: [&[&str]; 45] = [
     &[],
     &["up"],
     &["server"],
@@ -43,6 +43,8 @@ const VERBS: [&[&str]; 43] = [
     &["org", "rotate"],
     &["org", "revoke"],
     &["org", "remove"],
+    &["scale", "status"],
+    &["scale", "run"],
     &["schema"],
     &["doctor"],
     &["demo"],

@@ -231,6 +231,8 @@ fn others(Sample { subjects, role, .. }: &Sample) -> Vec<Channel> {
     let role_control = subjects.control(&Target::Role(role.clone()));
     let actions = "Significant actions of agents.";
     let refused = "Records of messages that were refused for their signature.";
+    let fares = "How a server fares, every 15 seconds.";
+    let replicas = "How many instances each role is to have. Of two terms the higher one counts.";
     vec![
         plain("inbox", subjects.inbox(role), stream::AGENT_MAIL, reports, "mail"),
         plain("broadcast", subjects.broadcast(), stream::AGENT_MAIL, everybody, "mail"),
@@ -249,6 +251,14 @@ fn others(Sample { subjects, role, .. }: &Sample) -> Vec<Channel> {
                 refused,
                 "evidence",
             )
+        },
+        Channel {
+            actions: &["receive"],
+            ..plain("health", subjects.system_health(), stream::SYSTEM, fares, "health")
+        },
+        Channel {
+            actions: &["receive"],
+            ..plain("scaling", subjects.system_scaling(), stream::SYSTEM, replicas, "scaling")
         },
     ]
 }

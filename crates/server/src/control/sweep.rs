@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use super::{parked, presence::Presence};
 
 /// The name under which controllers write.
-pub(super) const CONTROLLERS: &str = "sinew";
+pub(crate) const CONTROLLERS: &str = "sinew";
 
 /// How often and how soon the sweep looks.
 #[derive(Clone, Copy, Debug)]

@@ -52,6 +52,9 @@ pub(crate) struct Args {
     /// How long running programs may go on after the first Ctrl-C, as 20s
     #[arg(long, value_name = "SPAN", default_value = "20s", value_parser = given_span)]
     drain: Duration,
+    /// How long running programs may go on after an order to drain, as 1h; as --drain if not said
+    #[arg(long, value_name = "SPAN", value_parser = given_span)]
+    finish: Option<Duration>,
     /// The wait after a first failed attempt, as 30s; it doubles with each further one
     #[arg(long, value_name = "SPAN", default_value = "30s", value_parser = given_span)]
     retry_first: Duration,
@@ -87,6 +90,7 @@ pub(crate) async fn run(args: Args, global: &Global, out: Out) -> anyhow::Result
     settings.instance.clone_from(&instance);
     settings.concurrency = args.concurrency;
     settings.drain = args.drain;
+    settings.finish = args.finish;
     settings.backoff =
         Backoff { first: args.retry_first, longest: args.retry_longest.max(args.retry_first) };
     settings.topology = Some(up::topology(&bus, args.topology.as_deref())?);

@@ -1,0 +1,19 @@
+//! What others look at: routes over HTTP, which one listener serves together.
+
+pub mod health;
+
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// Serves `routes` until `shutdown`.
+///
+/// # Errors
+/// When the listener breaks.
+pub async fn listen(
+    listener: TcpListener,
+    routes: Router,
+    shutdown: CancellationToken,
+) -> std::io::Result<()> {
+    axum::serve(listener, routes).with_graceful_shutdown(shutdown.cancelled_owned()).await
+}
