@@ -137,7 +137,10 @@ impl Bus {
     ) -> Result<(Vec<RawMessage>, bool), RequestError> {
         let last = self.last(stream, filter).await?.filter(|last| last.seq >= from);
         let Some(last) = last else { return Ok((Vec::new(), true)) };
-        if last.guard(filter).is_some_and(|before| before < from) {
+        // Of a batch the message before may have the same guard, as those of a batch are all checked
+        // against what was there before it.
+        let is_alone = last.header(header::BATCH_ID).is_none();
+        if is_alone && last.guard(filter).is_some_and(|before| before < from) {
             return Ok((vec![last], true));
         }
         let log = Reading { bus: self, stream, filter, from };

@@ -3,7 +3,7 @@
 
 use crate::kit::Place;
 
-const VERBS: [&[&str]; 45] = [
+const VERBS: &[&[&str]] = &[
     &[],
     &["up"],
     &["server"],
@@ -25,6 +25,23 @@ const VERBS: [&[&str]; 45] = [
     &["task", "retry"],
     &["task", "cancel"],
     &["inbox", "read"],
+    &["meeting"],
+    &["meeting", "open"],
+    &["meeting", "list"],
+    &["meeting", "show"],
+    &["meeting", "watch"],
+    &["meeting", "join"],
+    &["meeting", "leave"],
+    &["meeting", "say"],
+    &["meeting", "pass"],
+    &["meeting", "give"],
+    &["meeting", "skip"],
+    &["meeting", "propose"],
+    &["meeting", "vote"],
+    &["meeting", "assign"],
+    &["meeting", "next"],
+    &["meeting", "close"],
+    &["meeting", "minutes"],
     &["events", "emit"],
     &["events", "tail"],
     &["topology", "plan"],

@@ -249,7 +249,8 @@ impl Minutes {
         if let Some(summary) = &self.summary {
             writeln!(out, "\n## Summary\n\n{}", quote(summary)).ok();
         }
-        out
+        // A part ends with an empty line, and the next begins with one. A quotation has none.
+        out.replace("\n\n\n", "\n\n")
     }
 
     fn head(&self, out: &mut String) {
