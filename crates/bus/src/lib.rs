@@ -27,6 +27,6 @@ pub use presence::Ends;
 pub use publish::{
     Accepted, AppendError, CommitService, Outgoing, PublishError, PublishStats, ServeError,
 };
-pub use read::{Hint, Hints, History, HistoryError, Logged, RawMessage, Scan, ScanError};
+pub use read::{Backlog, Hint, Hints, History, HistoryError, Logged, RawMessage, Scan, ScanError};
 pub use request::{ApiError, RequestError};
 pub use task::{Done, ExecuteError, TaskLog};

@@ -6,10 +6,11 @@
 //!
 //! Read it in this order: [`id`] and [`subject`] name things; [`task`] is what
 //! everything else serves; [`schedule`] is how it recurs; [`claim`] stands for what does not fit a
-//! message; [`mail`], [`event`], [`presence`] and [`control`] are the other envelopes;
+//! message; [`mail`], [`event`], [`presence`], [`card`] and [`control`] are the other envelopes;
 //! [`stream`] is where all of it is stored; [`limits`] bounds all of it;
 //! [`schema`] tells it to other languages.
 
+pub mod card;
 pub mod claim;
 pub mod control;
 pub mod event;
@@ -27,7 +28,9 @@ pub mod task;
 pub mod time;
 
 pub use claim::Claim;
-pub use id::{IdError, InstanceId, MeetingId, OrgId, Role, Root, ScheduleName, TaskId};
+pub use id::{
+    BroadcastId, IdError, InstanceId, MeetingId, OrgId, Role, Root, ScheduleName, TaskId,
+};
 pub use schedule::Schedule;
 pub use subject::{Address, Band, Subject, Subjects};
 pub use task::{Assignment, Entry, Transition};

@@ -1,11 +1,13 @@
 //! Every bound of Sinew by name, with its unit and its reason. A number that limits something
 //! and is not here is a defect.
 
+mod agents;
 mod engine;
 mod view;
 
 use std::time::Duration;
 
+pub use agents::*;
 pub use engine::*;
 pub use view::*;
 

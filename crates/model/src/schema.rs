@@ -10,9 +10,10 @@ use serde::Serialize;
 pub use asyncapi::asyncapi;
 
 use crate::{
+    card::Card,
     control::Control,
     event::Event,
-    mail::Mail,
+    mail::{Acknowledgement, Mail},
     presence::Heartbeat,
     schedule::Schedule,
     task::{Assignment, Entry},
@@ -22,7 +23,9 @@ use crate::{
 #[must_use]
 pub fn schemas() -> Vec<(&'static str, Schema)> {
     vec![
+        ("acknowledgement", schema_for!(Acknowledgement)),
         ("assignment", schema_for!(Assignment)),
+        ("card", schema_for!(Card)),
         ("control", schema_for!(Control)),
         ("entry", schema_for!(Entry)),
         ("event", schema_for!(Event)),

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     control::Target,
     header,
-    id::{OrgId, Role, Root, ScheduleName, TaskId},
+    id::{BroadcastId, OrgId, Role, Root, ScheduleName, TaskId},
     stream,
     subject::{Band, Subject, Subjects},
     task::Transition,
@@ -48,10 +48,11 @@ const HEADERS: [(&str, &str); 8] = [
     (header::TRACEPARENT, "W3C trace context."),
 ];
 
-const PARAMETERS: [(&str, &str); 5] = [
+const PARAMETERS: [(&str, &str); 6] = [
     ("role", "A job that agents fill: lower case letters, digits, - and _."),
     ("orgId", "The organisation: lower case letters, digits, - and _."),
     ("taskId", "The task: letters, digits, - and _; an id is never used again."),
+    ("broadcastId", "The id of a message to everybody: letters, digits, - and _."),
     ("transition", "What happened to the task."),
     ("scheduleName", "The recurring task: lower case letters, digits, - and _."),
 ];
@@ -62,6 +63,7 @@ struct Sample {
     role: Role,
     task: TaskId,
     schedule: ScheduleName,
+    broadcast: BroadcastId,
 }
 
 fn sample() -> Option<Sample> {
@@ -71,6 +73,7 @@ fn sample() -> Option<Sample> {
         role: "role".parse().ok()?,
         task: "taskId".parse().ok()?,
         schedule: "schedulename".parse().ok()?,
+        broadcast: "broadcastId".parse().ok()?,
     })
 }
 
@@ -83,6 +86,7 @@ fn address(subject: &Subject, channel: &str) -> String {
             "role" => "{role}",
             "orgid" => "{orgId}",
             "taskId" => "{taskId}",
+            "broadcastId" => "{broadcastId}",
             "schedulename" => "{scheduleName}",
             other => other,
         })
@@ -100,10 +104,11 @@ fn channels() -> Vec<Channel> {
     let mut all = tasks(&sample);
     all.extend(history(&sample));
     all.extend(others(&sample));
+    all.extend(registry(&sample));
     all
 }
 
-fn tasks(Sample { subjects, role, task, schedule }: &Sample) -> Vec<Channel> {
+fn tasks(Sample { subjects, role, task, schedule, .. }: &Sample) -> Vec<Channel> {
     let queue = |name, band, about| Channel {
         name,
         subject: subjects.tasks(role, band),
@@ -199,6 +204,41 @@ fn others(Sample { subjects, role, .. }: &Sample) -> Vec<Channel> {
             ..plain("roleControl", role_control, stream::AGENT_CONTROL, flow, "control")
         },
         plain("events", subjects.events(), stream::ORG_EVENTS, actions, "event"),
+    ]
+}
+
+fn registry(Sample { subjects, role, broadcast, .. }: &Sample) -> Vec<Channel> {
+    let guarded = &[header::MSG_ID, header::EXPECTED_SEQ, header::EXPECTED_SUBJECT];
+    let inbox = |name, band, about| Channel {
+        name,
+        subject: subjects.inbox_of(role, band),
+        stream: Some(stream::AGENT_MAIL),
+        about,
+        body: "mail",
+        headers: &[header::MSG_ID, header::TRACEPARENT],
+        actions: &["send", "receive"],
+    };
+    vec![
+        inbox("inboxUrgent", Band::Urgent, "Direct messages that are read before all others."),
+        inbox("inboxLow", Band::Low, "Direct messages that are read after all others."),
+        Channel {
+            name: "acknowledged",
+            subject: subjects.acknowledged(role, broadcast),
+            stream: Some(stream::AGENT_MAIL),
+            about: "That a role has taken note of a message to everybody; once for each role.",
+            body: "acknowledgement",
+            headers: guarded,
+            actions: &["send", "receive"],
+        },
+        Channel {
+            name: "card",
+            subject: subjects.card(role),
+            stream: Some(stream::AGENT_CARDS),
+            about: "What a role can do; the newest counts.",
+            body: "card",
+            headers: guarded,
+            actions: &["send", "receive"],
+        },
     ]
 }
 

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test ends with a message")]
 
 mod orphan;
+mod roll;
 mod schedule;
 mod subject;
 mod task;
