@@ -136,7 +136,8 @@ impl Client {
     /// first: else it might come into being later, when nobody looks any more.
     async fn existing_children(&self, state: &State) -> Vec<TaskId> {
         let mut children = Vec::new();
-        for Effect::Delegate { assignment } in state.effects.values() {
+        for effect in state.effects.values() {
+            let Effect::Delegate { assignment } = effect else { continue };
             let client = Self::new(self.bus().clone(), assignment.delegator.clone());
             match client.carry_out(assignment.clone(), None, true).await {
                 Ok(_) => children.push(assignment.task_id.clone()),

@@ -28,6 +28,8 @@ use crate::{
     delegation::{Delegation, Delegator},
     enqueue::{self, EnqueueError, Placed},
     follow::FollowError,
+    inbox::{self, SendError},
+    registry::Cards,
     report, room,
 };
 
@@ -37,6 +39,7 @@ pub struct Client {
     bus: Bus,
     by: Actor,
     pub(crate) acting: Option<Arc<Acting>>,
+    pub(crate) cards: Arc<Cards>,
 }
 
 /// The attempt on whose behalf a client acts.
@@ -79,6 +82,16 @@ pub enum DelegateError {
     /// The key is empty or longer than 128 bytes; nothing was sent.
     #[error("a key has 1 to {EFFECT_KEY_BYTES} bytes")]
     Key,
+    /// The role does not accept such an input, by its card; nothing was sent.
+    #[error("{role} does not accept the input{}: {why}", at(.path))]
+    NotAccepted {
+        /// The role.
+        role: Role,
+        /// Where in the input, as a JSON pointer; empty for the whole of it.
+        path: String,
+        /// What is wrong there.
+        why: String,
+    },
     /// The id belongs to another task.
     #[error("the id {id} belongs to another task")]
     IdReused {
@@ -156,7 +169,7 @@ impl Client {
     /// A client that speaks for `role`.
     #[must_use]
     pub fn new(bus: Bus, role: Role) -> Self {
-        Self { bus, by: Actor { role, instance: None }, acting: None }
+        Self { bus, by: Actor { role, instance: None }, acting: None, cards: Arc::default() }
     }
 
     /// A client that acts for a running attempt of `task`, from another process than the one that
@@ -177,11 +190,11 @@ impl Client {
             return Err(FollowError::NoTask { id: task });
         }
         let acting = Acting::new(Arc::new(Mutex::new(log)), attempt, false);
-        Ok(Self { bus, by, acting: Some(Arc::new(acting)) })
+        Ok(Self { bus, by, acting: Some(Arc::new(acting)), cards: Arc::default() })
     }
 
     pub(crate) fn for_attempt(bus: Bus, by: Actor, acting: Acting) -> Self {
-        Self { bus, by, acting: Some(Arc::new(acting)) }
+        Self { bus, by, acting: Some(Arc::new(acting)), cards: Arc::default() }
     }
 
     /// The connection.
@@ -210,6 +223,7 @@ impl Client {
             let (child, body, look) = self.record(acting, what).await?;
             return self.carry_out(child, body, look).await;
         }
+        self.check_input(&what.role, &what.input).await?;
         let by = Delegator { role: self.by.role.clone(), parent: None };
         let given = what.id.clone();
         let id = given.clone().unwrap_or_else(new_id);
@@ -235,6 +249,9 @@ impl Client {
             None if acting.hosted => format!("#{}", acting.calls.fetch_add(1, Ordering::Relaxed)),
             None => format!("={}", TaskId::of_effect(log.id(), &what.work())),
         };
+        if log.state().is_none_or(|state| !state.effects.contains_key(&key)) {
+            self.check_input(&what.role, &what.input).await?;
+        }
         let depth = log.state().and_then(|state| Some(state.assignment.as_ref()?.depth));
         let parent = Some((log.id().clone(), depth.unwrap_or_default()));
         let by = Delegator { role: self.by.role.clone(), parent };
@@ -258,7 +275,7 @@ impl Client {
             Err(ExecuteError::Refused(Refusal::EffectRecorded)) => {
                 match log.state().and_then(|state| state.effects.get(&key)) {
                     Some(Effect::Delegate { assignment }) => Ok((assignment.clone(), None, true)),
-                    None => Ok((assignment, None, true)),
+                    Some(Effect::Send { .. }) | None => Ok((assignment, None, true)),
                 }
             }
             Err(error) => Err(DelegateError::Parent(error)),
@@ -426,8 +443,15 @@ impl Client {
         state: &State,
         exists: impl Fn(&TaskId) -> bool,
     ) -> Result<(), FinishError> {
+        let mut sends = Vec::new();
         for effect in state.effects.values() {
-            let Effect::Delegate { assignment } = effect;
+            let assignment = match effect {
+                Effect::Delegate { assignment } => assignment,
+                Effect::Send { mail, after } => {
+                    sends.push((mail, *after));
+                    continue;
+                }
+            };
             if exists(&assignment.task_id) {
                 continue;
             }
@@ -438,7 +462,9 @@ impl Client {
                 Err(error) => return Err(FinishError::Effect(error)),
             }
         }
-        Ok(())
+        inbox::send_again(&self.bus, sends)
+            .await
+            .map_err(|error| FinishError::Send(Box::new(error)))
     }
 }
 
@@ -449,9 +475,16 @@ pub enum FinishError {
     /// A task that it had recorded was not delegated.
     #[error("a task that it had recorded was not delegated")]
     Effect(#[source] DelegateError),
+    /// A message that it had recorded was not sent.
+    #[error("a message that it had recorded was not sent")]
+    Send(#[source] Box<SendError>),
     /// Its end was not reported.
     #[error("its end was not reported")]
     Report(#[from] PublishError),
+}
+
+fn at(path: &str) -> String {
+    if path.is_empty() { String::new() } else { format!(" at {path}") }
 }
 
 /// The answer where the task exists already.

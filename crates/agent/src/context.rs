@@ -26,6 +26,7 @@ use crate::{
     event::{Emission, EmitError},
     follow::Outcome,
     handler::Failure,
+    inbox::{Message, SendError, Sent},
 };
 
 /// How far an attempt is.
@@ -221,6 +222,14 @@ impl Context {
     pub fn progress(&self, message: impl Into<String>, percent: Option<u8>) {
         let progress = Progress { message: message.into(), percent };
         self.inner.progress.send_replace(Some(progress));
+    }
+
+    /// Sends a message on behalf of this task. It is sent once, however often this one is tried.
+    ///
+    /// # Errors
+    /// See [`SendError`]. [`SendError::Parent`] says that this attempt has lost its task: stop.
+    pub async fn send(&self, what: Message) -> Result<Sent, SendError> {
+        self.inner.client.send(what).await
     }
 
     /// Emits an event on behalf of this task.

@@ -34,10 +34,12 @@ pub mod enqueue;
 pub mod event;
 pub mod follow;
 pub mod handler;
+pub mod inbox;
 mod lookout;
 pub mod meeting;
 pub mod program;
 pub mod reclaim;
+pub mod registry;
 pub mod report;
 mod room;
 pub mod runtime;
@@ -54,8 +56,13 @@ pub use delegation::Delegation;
 pub use event::{Emission, EmitError};
 pub use follow::{Follow, FollowError, Outcome};
 pub use handler::{Failure, Handler};
+pub use inbox::{
+    Message, SendError, Sent,
+    read::{Inbox, InboxError, Letter, Reader, Received, Unread},
+};
 pub use meeting::{MeetError, Meeting};
 pub use program::Program;
+pub use registry::{Query, RegistryError};
 pub use runtime::{Runtime, RuntimeError, Settings, Tally};
 pub use schedule::Schedules;
 pub use sinew_bus::{Auth, Bus, Config, ConnectError};

@@ -13,7 +13,7 @@ use sinew_bus::{
     read::DepthError,
 };
 use sinew_model::{
-    Address, MeetingId, Role, Time,
+    Address, Band, MeetingId, Role, Time,
     limits::{MEETING_STEPS, MEETINGS_AT_ONCE},
     mail::Mail,
     meeting::{ActionItem, Change, Command, Definition, Minutes, Outcome, Refusal, State, Vote},
@@ -402,10 +402,15 @@ impl Meeting {
                 id: id.clone(),
                 kind: "meeting.invitation".to_owned(),
                 from: state.opened_by.clone(),
-                to: role.clone(),
+                to: role.clone().into(),
                 at: clock::now(),
                 task_id: None,
                 correlation_id: Some(self.id().to_string()),
+                in_reply_to: None,
+                reply_to: None,
+                priority: Band::Normal,
+                acknowledge_by: None,
+                audience: Vec::new(),
                 body: body.clone(),
                 extra: serde_json::Map::new(),
             };

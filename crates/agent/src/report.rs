@@ -5,7 +5,7 @@
 use serde_json::{Map, Value, json};
 use sinew_bus::{Bus, Outgoing, PublishError, clock};
 use sinew_model::{
-    Role, Transition,
+    Band, Role, Transition,
     limits::{CAUSE_BYTES, REPORT_RESULT_BYTES, head},
     mail::Mail,
     signature::Speaker,
@@ -101,14 +101,19 @@ async fn send(
         id: Mail::report_id(task, label),
         kind: Mail::report_kind(transition),
         from: from.clone(),
-        to: to.clone(),
+        to: to.clone().into(),
         at: clock::now(),
         task_id: Some(task.clone()),
         correlation_id: Some(task.to_string()),
+        in_reply_to: None,
+        reply_to: None,
+        priority: Band::Normal,
+        acknowledge_by: None,
+        audience: Vec::new(),
         body,
         extra: Map::new(),
     };
-    let subject = bus.subjects().inbox(&mail.to);
+    let subject = bus.subjects().inbox(to);
     let payload = serde_json::to_vec(&mail).unwrap_or_default();
     let out = Outgoing::new(AGENT_MAIL, subject, payload).id(mail.id).by(speaker(from));
     bus.publish(out).await.map(|_| ())

@@ -26,7 +26,9 @@ use std::{sync::Arc, time::Duration};
 use gate::Gate;
 use sinew_bus::{Bus, ConsumeError, EnsureError, RequestError, Slots, Topology};
 use sinew_model::{
-    Band, InstanceId, Role, limits,
+    Band, InstanceId, Role,
+    card::Description,
+    limits,
     retry::Backoff,
     stream::{
         AGENT_CONTROL, AGENT_MAIL, AGENT_PRESENCE, AGENT_TASKS, OBJ_BODIES, ORG_EVENTS, TASK_LOG,
@@ -36,7 +38,10 @@ use sinew_model::{
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::handler::Handler;
+use crate::{
+    handler::Handler,
+    registry::{self, RegistryError},
+};
 pub use host::Tally;
 use host::{Flow, Host};
 
@@ -63,6 +68,8 @@ pub struct Settings {
     /// The streams and consumers that it expects, and makes where they are missing; the standard
     /// ones if `None`.
     pub topology: Option<Topology>,
+    /// What the role can do: written to its card when the runtime starts, as far as it is said.
+    pub card: Description,
 }
 
 impl Settings {
@@ -77,6 +84,7 @@ impl Settings {
             drain: limits::DRAIN,
             finish: None,
             topology: None,
+            card: Description::default(),
         }
     }
 }
@@ -91,6 +99,9 @@ pub enum RuntimeError {
     /// A stream or consumer is missing and can't be made.
     #[error("the streams are not as the runtime needs them")]
     Topology(#[from] EnsureError),
+    /// The role can't be put into the registry.
+    #[error("the role can't be described")]
+    Card(#[from] RegistryError),
     /// It can't be known whether the role is paused.
     #[error("what holds for the role can't be read")]
     Control(#[source] RequestError),
@@ -129,6 +140,9 @@ impl Runtime {
         }
         let host = Host::new(bus, settings);
         ensure(&host).await?;
+        let role = &host.settings.role;
+        let card = &host.settings.card;
+        registry::describe(&host.bus, (role, role), |known| known.described(card)).await?;
         let slots = Slots::new(host.settings.concurrency);
         let orders = control::Orders::begin(&host).await.map_err(RuntimeError::Control)?;
         // Both sets end what they hold where this future is dropped.

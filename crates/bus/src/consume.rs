@@ -6,6 +6,7 @@
 //! The pulls are its own and not the client's: those fetch ahead, may stall for half a minute
 //! after a restart, and may wait for ever.
 
+mod fetch;
 mod intake;
 pub(crate) mod pull;
 mod retire;

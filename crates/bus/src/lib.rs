@@ -34,7 +34,7 @@ pub use presence::{Begins, Ends};
 pub use publish::{
     Accepted, AppendError, CommitService, Outgoing, PublishError, PublishStats, ServeError,
 };
-pub use read::{Hint, Hints, History, HistoryError, Logged, RawMessage, Scan, ScanError};
+pub use read::{Backlog, Hint, Hints, History, HistoryError, Logged, RawMessage, Scan, ScanError};
 pub use request::{ApiError, RequestError};
 pub use sign::{Identity, Received, Signing};
 pub use task::{Done, ExecuteError, TaskLog};

@@ -2,6 +2,7 @@
 //! Nothing here changes anything, and nothing is read from a replica that may be behind without
 //! being checked against the leader.
 
+mod backlog;
 mod history;
 mod message;
 mod scan;
@@ -21,6 +22,7 @@ use crate::{
     request::{ApiError, RequestError},
 };
 
+pub use backlog::Backlog;
 pub use history::{History, HistoryError, Logged};
 pub use message::RawMessage;
 pub use scan::{Scan, ScanError};

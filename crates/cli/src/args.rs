@@ -65,9 +65,12 @@ pub(crate) enum Command {
     /// Make tasks recur, and see how they do
     #[command(subcommand)]
     Schedule(cmd::schedule::Command),
-    /// Read what was sent to a role
+    /// Send messages to roles, and read those of one
     #[command(subcommand)]
     Inbox(cmd::inbox::Command),
+    /// Send messages to everybody, and see who has acknowledged them
+    #[command(subcommand)]
+    Broadcast(cmd::broadcast::Command),
     /// Meet: call a meeting, speak, vote, and read what came of it
     #[command(subcommand)]
     Meeting(Box<cmd::meeting::Command>),

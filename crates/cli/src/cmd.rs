@@ -2,6 +2,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod bench;
+pub(crate) mod broadcast;
 pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod events;
@@ -39,6 +40,7 @@ pub(crate) async fn run(cli: Cli, out: Out) -> anyhow::Result<Code> {
         Command::Task(command) => task::run(command, &global, out).await,
         Command::Schedule(command) => schedule::run(command, &global, out).await,
         Command::Inbox(command) => inbox::run(command, &global, out).await,
+        Command::Broadcast(command) => broadcast::run(command, &global, out).await,
         Command::Meeting(command) => meeting::run(*command, &global, out).await,
         Command::Events(command) => events::run(command, &global, out).await,
         Command::Topology(command) => topology::run(command, &global, out).await,

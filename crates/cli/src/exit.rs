@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use serde_json::json;
 use sinew_agent::{
-    AdvanceError, BodyError, ControlError, DelegateError, EmitError, FollowError, RuntimeError,
-    enqueue::EnqueueError, schedule,
+    AdvanceError, BodyError, ControlError, DelegateError, EmitError, FollowError, InboxError,
+    RegistryError, RuntimeError, SendError, enqueue::EnqueueError, schedule,
 };
 use sinew_bus::{
     ConnectError, EnsureError, ExecuteError, HistoryError, PublishError, RequestError, ScanError,
@@ -161,6 +161,9 @@ fn known(cause: &(dyn std::error::Error + 'static)) -> Option<(Code, Option<Stri
         .or_else(|| cause.downcast_ref().map(of_execute))
         .or_else(|| cause.downcast_ref().map(of_emit))
         .or_else(|| cause.downcast_ref().and_then(of_control))
+        .or_else(|| cause.downcast_ref().and_then(of_send))
+        .or_else(|| cause.downcast_ref().and_then(of_inbox))
+        .or_else(|| cause.downcast_ref().and_then(of_registry))
         .or_else(|| cause.downcast_ref().map(of_publish))
         .or_else(|| cause.downcast_ref().map(of_request))
         .or_else(|| cause.downcast_ref().map(of_connect))
@@ -195,6 +198,9 @@ fn unreadable(cause: &(dyn std::error::Error + 'static)) -> Option<Verdict> {
 fn of_delegate(error: &DelegateError) -> Verdict {
     match error {
         DelegateError::Invalid(_) | DelegateError::Key => (Code::Usage, None),
+        DelegateError::NotAccepted { .. } => {
+            (Code::Usage, Some("nothing was delegated; `sinew agent show` has what it accepts"))
+        }
         DelegateError::IdReused { .. } => {
             (Code::Refused, Some("an id belongs to one piece of work for ever: take another"))
         }
@@ -335,6 +341,62 @@ fn of_control(error: &ControlError) -> Option<Verdict> {
         | ControlError::Read(_)
         | ControlError::Publish(_)
         | ControlError::Encode(_)
+        | _ => None,
+    }
+}
+
+/// What has a cause of its own is judged by that.
+fn of_send(error: &SendError) -> Option<Verdict> {
+    match error {
+        SendError::Invalid(_) | SendError::Id(_) | SendError::Key => Some((Code::Usage, None)),
+        SendError::IdReused { .. } => {
+            Some((Code::Refused, Some("an id belongs to one message for ever: take another")))
+        }
+        SendError::NoBroadcast { .. } => {
+            Some((Code::NotFound, Some("`sinew broadcast list` shows those that there are")))
+        }
+        SendError::Publish { source: PublishError::Unknown { .. }, .. } => {
+            Some((Code::Unknown, Some("send it again with --id and the id above: it is sent once")))
+        }
+        SendError::Parent(_)
+        | SendError::Stream(_)
+        | SendError::Read(_)
+        | SendError::Scan(_)
+        | SendError::Audience(_)
+        | SendError::Publish { .. }
+        | _ => None,
+    }
+}
+
+/// What has a cause of its own is judged by that.
+fn of_inbox(error: &InboxError) -> Option<Verdict> {
+    match error {
+        InboxError::NotOpen { .. } => Some((
+            Code::NotFound,
+            Some("it was acked before, or nobody has read it: `sinew inbox read --no-ack`"),
+        )),
+        InboxError::Ack(_) => Some((Code::Unknown, Some("the same command again is safe"))),
+        InboxError::Ensure(_)
+        | InboxError::Request(_)
+        | InboxError::Count(_)
+        | InboxError::Scan(_)
+        | InboxError::Consume(_)
+        | _ => None,
+    }
+}
+
+/// What has a cause of its own is judged by that.
+fn of_registry(error: &RegistryError) -> Option<Verdict> {
+    match error {
+        RegistryError::Card(_) | RegistryError::Schema { .. } => Some((Code::Usage, None)),
+        RegistryError::Crowded { .. } => {
+            Some((Code::Refused, Some("the same command again is safe")))
+        }
+        RegistryError::Stream(_)
+        | RegistryError::Request(_)
+        | RegistryError::Scan(_)
+        | RegistryError::Queues(_)
+        | RegistryError::Publish(_)
         | _ => None,
     }
 }

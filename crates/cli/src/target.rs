@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use sinew_agent::{Auth, Bus, Config};
+use sinew_agent::{Auth, Bus, Client, Config};
 use sinew_bus::connect::without_login;
 use sinew_model::{OrgId, Role, grant::User};
 use sinew_server::{
@@ -107,6 +107,14 @@ impl Target {
     /// When there is no connection to be had.
     pub(crate) async fn connect(&self) -> anyhow::Result<Bus> {
         Ok(Bus::connect(self.config.clone()).await?)
+    }
+
+    /// Connects, and speaks for the role.
+    ///
+    /// # Errors
+    /// When there is no connection to be had.
+    pub(crate) async fn client(&self) -> anyhow::Result<Client> {
+        Ok(Client::new(self.connect().await?, self.role.clone()))
     }
 
     /// The context, where it is the one that is connected to.

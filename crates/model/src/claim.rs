@@ -81,6 +81,7 @@ impl State {
         let input = self.assignment.as_ref().and_then(|assignment| assignment.input_ref.as_ref());
         let children = self.effects.values().filter_map(|effect| match effect {
             Effect::Delegate { assignment } => assignment.input_ref.as_ref(),
+            Effect::Send { .. } => None,
         });
         children.chain(input).chain(&self.result_ref).any(|claim| claim.object == object)
     }

@@ -155,6 +155,12 @@ name!(
     "^[A-Za-z0-9][A-Za-z0-9_-]*$"
 );
 name!(
+    /// A message to everybody.
+    BroadcastId,
+    Rule { kind: "the id of a broadcast", longest: ID_BYTES, lower: false, reserved: &[] },
+    "^[A-Za-z0-9][A-Za-z0-9_-]*$"
+);
+name!(
     /// A recurring task. Lower case; short, since its firings' ids begin with it.
     ScheduleName,
     Rule { kind: "a schedule's name", longest: SCHEDULE_NAME_BYTES, lower: true, reserved: &[] },

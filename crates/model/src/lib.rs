@@ -6,14 +6,15 @@
 //!
 //! Read it in this order: [`id`] and [`subject`] name things; [`task`] is what
 //! everything else serves; [`schedule`] is how it recurs; [`claim`] stands for what does not fit a
-//! message; [`meeting`] is how agents decide together; [`mail`], [`event`], [`presence`] and
-//! [`control`] are the other envelopes; [`signature`] says whom they are from, and [`evidence`] what
-//! is kept of those that are not; [`grant`] says who may do what, and [`org`] when controllers are
-//! where; [`team`] says who there may be, [`scale`] how many of each are needed, [`lease`] who of
+//! message; [`meeting`] is how agents decide together; [`mail`], [`event`], [`presence`], [`card`]
+//! and [`control`] are the other envelopes; [`signature`] says whom they are from, and [`evidence`]
+//! what is kept of those that are not; [`grant`] says who may do what, and [`org`] when controllers
+//! are where; [`team`] says who there may be, [`scale`] how many of each are needed, [`lease`] who of
 //! several controllers says so, and [`health`] how they fare; [`stream`] is where all of it is
 //! stored; [`limits`] bounds all of it;
 //! [`schema`] tells it to other languages.
 
+pub mod card;
 pub mod claim;
 pub mod control;
 pub mod event;
@@ -40,7 +41,9 @@ pub mod team;
 pub mod time;
 
 pub use claim::Claim;
-pub use id::{IdError, InstanceId, MeetingId, OrgId, Role, Root, ScheduleName, TaskId};
+pub use id::{
+    BroadcastId, IdError, InstanceId, MeetingId, OrgId, Role, Root, ScheduleName, TaskId,
+};
 pub use schedule::Schedule;
 pub use subject::{Address, Band, Subject, Subjects};
 pub use task::{Assignment, Entry, Transition};

@@ -1,6 +1,7 @@
 //! Every bound of Sinew by name, with its unit and its reason. A number that limits something
 //! and is not here is a defect.
 
+mod agents;
 mod engine;
 mod meeting;
 mod org;
@@ -10,6 +11,7 @@ mod view;
 
 use std::time::Duration;
 
+pub use agents::*;
 pub use engine::*;
 pub use meeting::*;
 pub use org::*;

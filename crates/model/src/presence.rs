@@ -1,7 +1,8 @@
 //! Signs of life: which instance of a role is there, and what it holds. [`orphan`] judges from them
-//! who is gone.
+//! who is gone, [`standing`] says how everybody is.
 
 pub mod orphan;
+pub mod standing;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

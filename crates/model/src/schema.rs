@@ -10,11 +10,12 @@ use serde::Serialize;
 pub use asyncapi::asyncapi;
 
 use crate::{
+    card::Card,
     control::Control,
     event::Event,
     evidence::Evidence,
     health::Health,
-    mail::Mail,
+    mail::{Acknowledgement, Mail},
     meeting,
     presence::Heartbeat,
     scale::Signal,
@@ -27,7 +28,9 @@ use crate::{
 #[must_use]
 pub fn schemas() -> Vec<(&'static str, Schema)> {
     vec![
+        ("acknowledgement", schema_for!(Acknowledgement)),
         ("assignment", schema_for!(Assignment)),
+        ("card", schema_for!(Card)),
         ("control", schema_for!(Control)),
         ("entry", schema_for!(Entry)),
         ("event", schema_for!(Event)),

@@ -2,6 +2,7 @@
 //! data that serializes to exactly what the JetStream API takes. Nothing else in Sinew configures
 //! a stream, and nothing here talks to a server.
 
+mod agents;
 mod overlay;
 mod trust;
 
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
+pub use agents::{inbox_consumer, inbox_consumer_name};
 pub use overlay::{ConsumerOverlay, Overlay, OverlayError, Span, StreamOverlay};
 
 use crate::{
@@ -31,6 +33,8 @@ pub const AGENT_MAIL: &str = "AGENT_MAIL";
 pub const AGENT_PRESENCE: &str = "AGENT_PRESENCE";
 /// What was said about the flow of work to roles and instances.
 pub const AGENT_CONTROL: &str = "AGENT_CONTROL";
+/// What each role can do.
+pub const AGENT_CARDS: &str = "AGENT_CARDS";
 /// Every transition of every task.
 pub const TASK_LOG: &str = "TASK_LOG";
 /// Assignments that are put on their queue later.
@@ -284,6 +288,7 @@ impl Catalogue {
             trust::senders(subjects),
             trust::evidence(subjects),
             system(subjects),
+            agents::cards(subjects),
         ];
         Self { streams, consumers: ConsumerDefaults::default(), subjects: subjects.clone() }
     }
@@ -427,7 +432,13 @@ fn tasks(subjects: &Subjects) -> StreamSpec {
 }
 
 fn mail(subjects: &Subjects) -> StreamSpec {
-    let own = ["agents.*.inbox", "agents.*.meetings", "agents.broadcast"];
+    let own = [
+        "agents.*.inbox",
+        "agents.*.inbox.*",
+        "agents.*.meetings",
+        "agents.*.acknowledged.*",
+        "agents.broadcast",
+    ];
     StreamSpec {
         // A report must not be held up because somebody else's inbox is not read.
         discard: Discard::Old,

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     control::Target,
-    id::{InstanceId, MeetingId, OrgId, Role, Root, ScheduleName, TaskId},
+    id::{BroadcastId, InstanceId, MeetingId, OrgId, Role, Root, ScheduleName, TaskId},
     lease::LeaseName,
     task::Transition,
 };
@@ -124,8 +124,12 @@ pub struct Subjects {
 pub enum Address {
     /// Assignments to a role, in one band.
     Tasks(Role, Band),
-    /// Direct messages to a role.
-    Inbox(Role),
+    /// Direct messages to a role, of one priority.
+    Inbox(Role, Band),
+    /// That a role has taken note of a message to everybody.
+    Acknowledged(Role, BroadcastId),
+    /// What a role can do.
+    Card(Role),
     /// Meeting invitations to a role.
     Meetings(Role),
     /// Signs of life of a role's instances.
@@ -203,10 +207,40 @@ impl Subjects {
         self.under(format_args!("agents.{role}.tasks.*"))
     }
 
-    /// `genbrain.agents.{role}.inbox`: direct messages and reports.
+    /// `genbrain.agents.{role}.inbox`: direct messages of the normal priority, and reports.
     #[must_use]
     pub fn inbox(&self, role: &Role) -> Subject {
-        self.under(format_args!("agents.{role}.inbox"))
+        self.inbox_of(role, Band::Normal)
+    }
+
+    /// `genbrain.agents.{role}.inbox`, `.inbox.urgent` or `.inbox.low`: direct messages.
+    #[must_use]
+    pub fn inbox_of(&self, role: &Role, band: Band) -> Subject {
+        self.under(format_args!("agents.{role}.inbox{}", band.suffix()))
+    }
+
+    /// `genbrain.agents.{role}.acknowledged.{broadcast}`: that a role has taken note.
+    #[must_use]
+    pub fn acknowledged(&self, role: &Role, broadcast: &BroadcastId) -> Subject {
+        self.under(format_args!("agents.{role}.acknowledged.{broadcast}"))
+    }
+
+    /// `genbrain.agents.*.acknowledged.{broadcast}`: everybody who has taken note.
+    #[must_use]
+    pub fn acknowledgements(&self, broadcast: &BroadcastId) -> Subject {
+        self.under(format_args!("agents.*.acknowledged.{broadcast}"))
+    }
+
+    /// `genbrain.agents.{role}.card`: what a role can do.
+    #[must_use]
+    pub fn card(&self, role: &Role) -> Subject {
+        self.under(format_args!("agents.{role}.card"))
+    }
+
+    /// `genbrain.agents.*.card`: what every role can do.
+    #[must_use]
+    pub fn cards(&self) -> Subject {
+        self.under(format_args!("agents.*.card"))
     }
 
     /// `genbrain.agents.{role}.meetings`: invitations.
@@ -460,16 +494,25 @@ impl Subjects {
 
 fn parse_band(rest: &[&str]) -> Option<Band> {
     match rest {
-        ["tasks"] => Some(Band::Normal),
-        ["tasks", "urgent"] => Some(Band::Urgent),
-        ["tasks", "low"] => Some(Band::Low),
+        ["tasks", band @ ..] => parse_suffix(band),
+        _ => None,
+    }
+}
+
+fn parse_suffix(rest: &[&str]) -> Option<Band> {
+    match rest {
+        [] => Some(Band::Normal),
+        ["urgent"] => Some(Band::Urgent),
+        ["low"] => Some(Band::Low),
         _ => None,
     }
 }
 
 fn parse_agent(role: Role, rest: &[&str]) -> Option<Address> {
     match rest {
-        ["inbox"] => Some(Address::Inbox(role)),
+        ["inbox", band @ ..] => parse_suffix(band).map(|band| Address::Inbox(role, band)),
+        ["acknowledged", id] => Some(Address::Acknowledged(role, id.parse().ok()?)),
+        ["card"] => Some(Address::Card(role)),
         ["meetings"] => Some(Address::Meetings(role)),
         ["heartbeat"] => Some(Address::Heartbeat(role)),
         ["control", "all"] => Some(Address::RoleControl(role)),

@@ -1,6 +1,11 @@
 //! The SDK against a real nats-server: tasks are delegated, worked on, and end, whatever happens
 //! in between.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test ends with a message")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test ends with a message"
+)]
 
 mod bodies;
 mod control;
@@ -9,6 +14,7 @@ mod effects;
 mod epochs;
 mod flow;
 mod holder;
+mod inbox;
 mod input;
 mod kit;
 mod leases;
@@ -16,6 +22,7 @@ mod life;
 mod meeting;
 mod parked;
 mod python;
+mod registry;
 mod restart;
 mod share;
 mod signed;

@@ -43,7 +43,7 @@ pub struct ScanError {
 pub struct Scan {
     bus: Bus,
     stream: String,
-    filter: String,
+    filters: Vec<String>,
     /// The next sequence to be read.
     from: u64,
     /// Messages that are not read yet, as far as is known.
@@ -89,10 +89,23 @@ impl Bus {
     /// # Errors
     /// When it cannot begin, see [`ScanError`].
     pub async fn scan(&self, stream: &str, filter: &str, from: u64) -> Result<Scan, ScanError> {
+        self.scan_all(stream, vec![filter.to_owned()], from).await
+    }
+
+    /// As [`Bus::scan`], for several filters that do not overlap, in the order of the stream.
+    ///
+    /// # Errors
+    /// When it cannot begin, see [`ScanError`].
+    pub async fn scan_all(
+        &self,
+        stream: &str,
+        filters: Vec<String>,
+        from: u64,
+    ) -> Result<Scan, ScanError> {
         let mut scan = Scan {
             bus: self.clone(),
             stream: stream.to_owned(),
-            filter: filter.to_owned(),
+            filters,
             from: from.max(1),
             pending: 0,
             connections: self.connections(),
@@ -148,13 +161,16 @@ impl Scan {
         self.connections.mark_unchanged();
         let name = format!("scan-{}", clock::unique());
         // With the filter in the subject, a permission on the subject bounds what is read.
-        let call = format!("CONSUMER.CREATE.{}.{name}.{}", self.stream, self.filter);
+        let call = match self.filters.as_slice() {
+            [filter] => format!("CONSUMER.CREATE.{}.{name}.{filter}", self.stream),
+            _ => format!("CONSUMER.CREATE.{}.{name}", self.stream),
+        };
         let request = json!({
             "stream_name": self.stream,
             "action": "create",
             "config": {
                 "name": name,
-                "filter_subject": self.filter,
+                "filter_subjects": self.filters,
                 "deliver_policy": "by_start_sequence",
                 "opt_start_seq": self.from,
                 "ack_policy": "none",

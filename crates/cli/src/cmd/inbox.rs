@@ -1,77 +1,95 @@
-//! `sinew inbox`: what was sent to a role. Reading changes nothing: nothing is taken away.
+//! `sinew inbox`: messages to a role: send, read, answer, ack, count, and all that there were.
 
-use std::collections::BTreeSet;
+mod history;
+mod read;
+mod send;
 
-use serde_json::Value;
-use sinew_bus::Topology;
-use sinew_model::{limits::INBOX_KNOWN, mail::Mail, stream::AGENT_MAIL};
+use clap::builder::NonEmptyStringValueParser;
+use serde_json::{Value, json};
+use sinew_agent::Message;
+use sinew_model::mail::Mail;
 
-use crate::{args::Global, exit::Code, output::Out, signals, target::Target, text};
+use crate::{args::Global, exit::Code, output::Out, target::Target, text};
+
+pub(crate) use send::{body, client_for, told};
 
 /// Characters of a message that a line shows.
 const WIDE: usize = 100;
 
-/// Read what was sent to a role.
+/// Send messages to roles, and read those of one.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
-    Read(Args),
+    Send(send::SendArgs),
+    Reply(send::ReplyArgs),
+    Read(read::Args),
+    Ack(AckArgs),
+    Unread(UnreadArgs),
+    History(history::Args),
 }
 
-/// Print the messages of a role's inbox, the oldest first.
+/// Say that a message is handled: nobody of the role gets it again.
 ///
-/// These are direct messages, and reports about the tasks that the role delegated. Reading takes
-/// nothing away.
+/// It is for messages that `inbox read --no-ack` handed out. One that nobody acks is handed out
+/// again 5 minutes after it was.
 #[derive(Clone, Debug, clap::Args)]
-#[command(after_long_help = "Examples:
-  sinew inbox read
-  sinew inbox read --role ceo --follow --json")]
-pub(crate) struct Args {
-    /// Only what came at this moment or later, as 2026-05-10T14:23:01Z
-    #[arg(long, value_name = "TIME")]
-    since: Option<sinew_model::Time>,
-    /// Go on with what comes
-    #[arg(long)]
-    follow: bool,
+#[command(after_long_help = "Example:
+  sinew inbox ack 0197f3d2 --role cto")]
+pub(crate) struct AckArgs {
+    /// The ids of the messages
+    #[arg(required = true, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
+    ids: Vec<String>,
 }
 
-/// Prints the messages.
+/// Count the messages of a role that nobody has read.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_long_help = "Example:
+  sinew inbox unread --role cto --json")]
+pub(crate) struct UnreadArgs {}
+
+/// Runs the verb.
 ///
 /// # Errors
-/// When the stream can't be read.
+/// Whatever went wrong.
 pub(crate) async fn run(command: Command, global: &Global, out: Out) -> anyhow::Result<Code> {
-    let Command::Read(args) = command;
-    let target = Target::find(global)?;
-    let bus = target.connect().await?;
-    let stop = signals::listen()?;
-    Topology::standard(&bus).ensure_stream(&bus, AGENT_MAIL).await?;
-    let filter = bus.subjects().inbox(&target.role);
-    let mut scan = bus.scan(AGENT_MAIL, filter.as_str(), 1).await?;
-    if scan.pending() == 0 && !args.follow {
-        out.note(format_args!("the inbox of {} is empty", target.role));
+    match command {
+        Command::Send(args) => send::send(args, global, out).await,
+        Command::Reply(args) => send::reply(args, global, out).await,
+        Command::Read(args) => read::run(&args, global, out).await,
+        Command::Ack(args) => ack(&args, global, out).await,
+        Command::Unread(_) => unread(global, out).await,
+        Command::History(args) => history::run(&args, global, out).await,
     }
-    let mut known = BTreeSet::new();
-    while args.follow || scan.pending() > 0 {
-        let message = tokio::select! {
-            message = scan.next() => message?,
-            () = stop.gently.cancelled() => break,
-        };
-        let Ok(mail) = serde_json::from_slice::<Mail>(&message.payload) else {
-            out.note(format_args!("message {} is no mail, and is passed over", message.seq));
-            continue;
-        };
-        let is_late = args.since.is_none_or(|since| message.time >= since);
-        // A report may be sent again after a crash, always under the same id.
-        if is_late && known.insert(mail.id.clone()) {
-            out.either(&mail, line(&mail))?;
-        }
-        if known.len() > INBOX_KNOWN {
-            known.pop_first();
+}
+
+async fn ack(args: &AckArgs, global: &Global, out: Out) -> anyhow::Result<Code> {
+    let client = Target::find(global)?.client().await?;
+    for id in &args.ids {
+        client.inbox().ack(id).await?;
+        if out.is_json() {
+            out.document(&json!({ "acked": id }))?;
         }
     }
     Ok(Code::Done)
 }
 
-fn line(mail: &Mail) -> String {
+async fn unread(global: &Global, out: Out) -> anyhow::Result<Code> {
+    let client = Target::find(global)?.client().await?;
+    let it = client.inbox().unread().await?;
+    let document = json!({
+        "role": client.role(), "urgent": it.urgent, "normal": it.normal, "low": it.low,
+        "open": it.open, "total": it.total(),
+    });
+    let (waiting, open) = (it.total() - it.open, it.open);
+    let (urgent, low) = (it.urgent, it.low);
+    out.either(
+        &document,
+        format_args!("{waiting} unread ({urgent} urgent, {low} low), {open} read and not acked"),
+    )?;
+    Ok(Code::Done)
+}
+
+/// A message as one line.
+pub(crate) fn line(mail: &Mail) -> String {
     let said = |field: &str| mail.body.get(field).filter(|value| !value.is_null());
     let asked = said("question").and_then(|question| question.get("text"));
     let text = ["message", "result", "cause", "reason", "text"].into_iter().find_map(said);
@@ -83,4 +101,29 @@ fn line(mail: &Mail) -> String {
     let (at, from, kind) = (mail.at.to_string(), &mail.from, text::short(&mail.kind, WIDE));
     let text = text::short(&format!("{}{text}", title.unwrap_or_default()), WIDE);
     format!("{at:<wide$}  {from:<12}  {kind:<15}  {text}")
+}
+
+/// A message with its id, for whoever is to answer or ack it.
+fn line_with_id(mail: &Mail) -> String {
+    format!("{}  [{}]", line(mail), text::short(&mail.id, WIDE))
+}
+
+/// What all ways of sending have in common.
+pub(crate) fn with(
+    message: Message,
+    kind: Option<&String>,
+    key: Option<&String>,
+    id: Option<&String>,
+) -> Message {
+    let mut message = message;
+    if let Some(kind) = kind {
+        message = message.kind(kind);
+    }
+    if let Some(key) = key {
+        message = message.key(key);
+    }
+    if let Some(id) = id {
+        message = message.id(id);
+    }
+    message
 }

@@ -73,8 +73,8 @@ fn the_help_of_every_verb() {
     let place = Place::new();
     let mut all = String::new();
     for verb in VERBS {
-        let help = place.get(&[verb, &["--help"]].concat());
-        all.push_str(&format!("$ sinew {}\n{help}\n\n", [verb, &["--help"]].concat().join(" ")));
+        let help = place.get(&[*verb, &["--help"]].concat());
+        all.push_str(&format!("$ sinew {}\n{help}\n\n", [*verb, &["--help"]].concat().join(" ")));
     }
     insta::assert_snapshot!(all);
 }

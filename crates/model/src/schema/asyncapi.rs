@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     control::Target,
     header,
-    id::{MeetingId, OrgId, Role, Root, ScheduleName, TaskId},
+    id::{BroadcastId, MeetingId, OrgId, Role, Root, ScheduleName, TaskId},
     stream,
     subject::{Band, Subject, Subjects},
     task::Transition,
@@ -53,11 +53,12 @@ const HEADERS: [(&str, &str); 9] = [
     ),
 ];
 
-const PARAMETERS: [(&str, &str); 8] = [
+const PARAMETERS: [(&str, &str); 9] = [
     ("role", "A job that agents fill: lower case letters, digits, - and _."),
     ("orgId", "The organisation: lower case letters, digits, - and _."),
     ("taskId", "The task: letters, digits, - and _; an id is never used again."),
     ("meetingId", "The meeting: letters, digits, - and _."),
+    ("broadcastId", "The id of a message to everybody: letters, digits, - and _."),
     ("transition", "What happened to the task."),
     ("stream", "The stream in which the message lay."),
     ("sequence", "Its sequence there."),
@@ -71,6 +72,7 @@ struct Sample {
     task: TaskId,
     meeting: MeetingId,
     schedule: ScheduleName,
+    broadcast: BroadcastId,
 }
 
 fn sample() -> Option<Sample> {
@@ -81,6 +83,7 @@ fn sample() -> Option<Sample> {
         task: "taskId".parse().ok()?,
         meeting: "meetingId".parse().ok()?,
         schedule: "schedulename".parse().ok()?,
+        broadcast: "broadcastId".parse().ok()?,
     })
 }
 
@@ -94,6 +97,7 @@ fn address(subject: &Subject, channel: &str) -> String {
             "orgid" => "{orgId}",
             "taskId" => "{taskId}",
             "meetingId" => "{meetingId}",
+            "broadcastId" => "{broadcastId}",
             "schedulename" => "{scheduleName}",
             "stream" => "{stream}",
             "0" => "{sequence}",
@@ -114,6 +118,7 @@ fn channels() -> Vec<Channel> {
     all.extend(history(&sample));
     all.extend(meetings(&sample));
     all.extend(others(&sample));
+    all.extend(registry(&sample));
     all
 }
 
@@ -259,6 +264,41 @@ fn others(Sample { subjects, role, .. }: &Sample) -> Vec<Channel> {
         Channel {
             actions: &["receive"],
             ..plain("scaling", subjects.system_scaling(), stream::SYSTEM, replicas, "scaling")
+        },
+    ]
+}
+
+fn registry(Sample { subjects, role, broadcast, .. }: &Sample) -> Vec<Channel> {
+    let guarded = &[header::MSG_ID, header::EXPECTED_SEQ, header::EXPECTED_SUBJECT];
+    let inbox = |name, band, about| Channel {
+        name,
+        subject: subjects.inbox_of(role, band),
+        stream: Some(stream::AGENT_MAIL),
+        about,
+        body: "mail",
+        headers: &[header::MSG_ID, header::TRACEPARENT],
+        actions: &["send", "receive"],
+    };
+    vec![
+        inbox("inboxUrgent", Band::Urgent, "Direct messages that are read before all others."),
+        inbox("inboxLow", Band::Low, "Direct messages that are read after all others."),
+        Channel {
+            name: "acknowledged",
+            subject: subjects.acknowledged(role, broadcast),
+            stream: Some(stream::AGENT_MAIL),
+            about: "That a role has taken note of a message to everybody; once for each role.",
+            body: "acknowledgement",
+            headers: guarded,
+            actions: &["send", "receive"],
+        },
+        Channel {
+            name: "card",
+            subject: subjects.card(role),
+            stream: Some(stream::AGENT_CARDS),
+            about: "What a role can do; the newest counts.",
+            body: "card",
+            headers: guarded,
+            actions: &["send", "receive"],
         },
     ]
 }

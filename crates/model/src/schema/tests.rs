@@ -170,6 +170,19 @@ fn assignments_mail_and_heartbeats_keep_the_contract() {
         "at": "2026-05-10T14:23:01Z", "taskId": "T1", "correlationId": "T0", "body": { "x": 1 },
     });
     check::<Mail>("mail", &mail, "from");
+    let everybody = json!({
+        "id": "b1", "type": "message", "from": "ceo", "to": "broadcast",
+        "at": "2026-05-10T14:23:01Z", "acknowledgeBy": "2026-05-10T15:23:01Z",
+        "audience": ["cto"], "priority": "urgent", "inReplyTo": "m0", "replyTo": "cto",
+    });
+    check::<Mail>("mail", &everybody, "to");
+    let note = json!({ "broadcast": "b1", "by": "cto", "at": "2026-05-10T14:24:01Z", "note": "x" });
+    check::<Acknowledgement>("acknowledgement", &note, "by");
+    let card = json!({
+        "role": "cto", "at": "2026-05-10T14:23:01Z", "by": "cto", "about": "Builds",
+        "skills": ["rust"], "accepts": { "type": "object" },
+    });
+    check::<Card>("card", &card, "role");
     let heartbeat = json!({
         "role": "cto", "instance": "cto-0", "incarnation": "i1", "at": "2026-05-10T14:23:01Z",
         "concurrency": 5, "holds": [{ "taskId": "T1", "attempt": 1 }], "leaving": false,

@@ -8,6 +8,7 @@ use super::assignment::Assignment;
 use crate::{
     claim::Claim,
     id::{InstanceId, OrgId, Role, TaskId},
+    mail::Mail,
     subject::{Address, Subjects},
     time::Time,
 };
@@ -311,6 +312,14 @@ pub enum Effect {
     Delegate {
         /// The child.
         assignment: Assignment,
+    },
+    /// Sends a message, to a role or to everybody.
+    Send {
+        /// The message.
+        mail: Mail,
+        /// The newest sequence of the stream of messages when this was written down: the message
+        /// lies behind it, or was not sent.
+        after: u64,
     },
 }
 

@@ -192,8 +192,9 @@ impl State {
     /// The tasks that it delegated, as far as the log has recorded them. Its verification is one.
     #[must_use]
     pub fn children(&self) -> Vec<TaskId> {
-        let delegated = self.effects.values().map(|effect| match effect {
-            Effect::Delegate { assignment } => assignment.task_id.clone(),
+        let delegated = self.effects.values().filter_map(|effect| match effect {
+            Effect::Delegate { assignment } => Some(assignment.task_id.clone()),
+            Effect::Send { .. } => None,
         });
         delegated.chain(self.verification()).collect()
     }

@@ -4,6 +4,7 @@
 mod lease;
 mod meeting;
 mod orphan;
+mod roll;
 mod scale;
 mod schedule;
 mod signature;

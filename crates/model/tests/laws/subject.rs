@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use sinew_model::{
-    Address, Band, InstanceId, MeetingId, OrgId, Role, Root, ScheduleName, Subjects, TaskId,
-    Transition, control::Target,
+    Address, Band, BroadcastId, InstanceId, MeetingId, OrgId, Role, Root, ScheduleName, Subjects,
+    TaskId, Transition, control::Target,
 };
 
 fn role() -> impl Strategy<Value = Role> {
@@ -32,11 +32,17 @@ proptest! {
         let (task, meeting): (TaskId, MeetingId) = (task.parse().unwrap(), meeting.parse().unwrap());
         let s = Subjects::new(root.parse::<Root>().unwrap(), org.clone());
         let instance: InstanceId = instance.parse().unwrap();
+        let broadcast: BroadcastId = task.as_str().parse().unwrap();
         let word = transition.word().to_owned();
         let cases = [
             (s.tasks(&role, band), Address::Tasks(role.clone(), band)),
             (s.due(&role, band), Address::Due(role.clone(), band)),
-            (s.inbox(&role), Address::Inbox(role.clone())),
+            (s.inbox_of(&role, band), Address::Inbox(role.clone(), band)),
+            (s.card(&role), Address::Card(role.clone())),
+            (
+                s.acknowledged(&role, &broadcast),
+                Address::Acknowledged(role.clone(), broadcast),
+            ),
             (s.meetings(&role), Address::Meetings(role.clone())),
             (s.control(&Target::Role(role.clone())), Address::RoleControl(role.clone())),
             (

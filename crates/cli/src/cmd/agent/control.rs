@@ -1,18 +1,15 @@
 //! `sinew agent pause`, `resume` and `drain`: the flow of work to a role, or to one instance of it.
 
-use std::collections::BTreeMap;
-
 use serde_json::json;
-use sinew_agent::Client;
+use sinew_agent::{Client, Query};
 use sinew_bus::{Bus, clock};
 use sinew_model::{
     Band, InstanceId, Role,
     control::Target,
-    presence::Heartbeat,
+    presence::standing::Standing,
     stream::{AGENT_TASKS, work_consumer_name},
 };
 
-use super::list;
 use crate::{
     args::Global,
     exit::{Code, Fault},
@@ -142,12 +139,12 @@ async fn find(who: &str, global: &Global) -> anyhow::Result<(Client, Target)> {
         return Ok((client, Target::Role(role)));
     }
     if let Ok(instance) = who.parse::<InstanceId>() {
-        let mut known: BTreeMap<InstanceId, Heartbeat> = list::stored(&bus).await?;
-        if !known.contains_key(&instance) {
-            known = list::listen(&bus).await?;
-        }
-        if let Some(heartbeat) = known.remove(&instance) {
-            return Ok((client, Target::Instance(heartbeat.role, instance)));
+        let gone = Query { state: Some(Standing::Gone), ..Query::default() };
+        for query in [Query::default(), gone] {
+            let mut there = client.agents(&query).await?.into_iter().flat_map(|it| it.instances);
+            if let Some(found) = there.find(|it| it.instance == instance) {
+                return Ok((client, Target::Instance(found.role, instance)));
+            }
         }
         if let Some(role) = client.controlled(&instance).await? {
             return Ok((client, Target::Instance(role, instance)));
@@ -162,6 +159,6 @@ async fn find(who: &str, global: &Global) -> anyhow::Result<(Client, Target)> {
 async fn is_role(bus: &Bus, client: &Client, role: &Role) -> anyhow::Result<bool> {
     let consumer = work_consumer_name(role, Band::Normal);
     Ok(bus.open_deliveries(AGENT_TASKS, &consumer).await.is_ok_and(|open| open.is_some())
-        || list::queues(bus).await?.contains_key(role)
+        || client.roles().await?.contains(role)
         || client.control(&Target::Role(role.clone())).await?.is_some())
 }

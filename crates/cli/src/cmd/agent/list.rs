@@ -1,48 +1,63 @@
-//! `sinew agent list`: who shows signs of life, and which roles have work and nobody awake.
+//! `sinew agent list`: who is there, what they hold, and which roles sleep.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::io::IsTerminal as _;
 
 use serde::Serialize;
-use sinew_bus::{Bus, clock, read::DepthError};
+use sinew_agent::{
+    Client, Query,
+    registry::{Known, Member},
+};
+use sinew_bus::clock;
 use sinew_model::{
-    Address, InstanceId, Role, TaskId, Time,
-    presence::Heartbeat,
-    stream::{AGENT_PRESENCE, AGENT_TASKS},
+    InstanceId, Role, TaskId, Time, limits::WATCH_EVERY, presence::standing::Standing,
 };
 
-use crate::{args::Global, exit::Code, output::Out, target::Target, text};
+use crate::{args::Global, exit::Code, output::Out, signals, target::Target, text};
 
-/// How long is listened: every living instance shows itself once a second.
-const LISTEN: Duration = Duration::from_millis(1_500);
-/// The server's number for a stream that it has not.
-const NO_STREAM: u32 = 10_059;
+/// What clears a terminal and goes to its beginning.
+const CLEAR: &str = "\u{1b}[2J\u{1b}[H";
 
-/// Show who is alive, idle, busy, paused, draining, asleep or stale, and what they hold.
+/// Show who is idle, busy, paused, draining, stale or asleep, and what they hold.
 ///
-/// It listens for a moment. An agent that is not heard, and was a few minutes ago, is stale; a
-/// role that has tasks on its queue and no agent that is heard is asleep. One that is paused or drains begins nothing new, and may
-/// still hold what it had. QUEUED counts the tasks on
-/// the queue of the role, with those that its agents hold.
+/// An agent that was not heard for 5 seconds is stale; after 30 seconds, and when it has said
+/// goodbye, it is gone, and only --state gone shows it. A role is asleep when none of its agents is
+/// in sight: what is delegated and sent to it waits. One that is paused or drains begins nothing
+/// new, and may still hold what it had. QUEUED counts the tasks on the queue of the role, with
+/// those that its agents hold; LOAD the places for tasks that are taken, of those that there are.
 #[derive(Clone, Debug, clap::Args)]
-#[command(after_long_help = "Example:
-  sinew agent list")]
-pub(crate) struct Args {}
+#[command(after_long_help = "Examples:
+  sinew agent list
+  sinew agent list --watch
+  sinew agent list --skill rust --state idle --json")]
+pub(crate) struct Args {
+    /// Only this role
+    #[arg(long = "of", value_name = "ROLE")]
+    role: Option<Role>,
+    /// Only roles with this skill
+    #[arg(long, value_name = "SKILL")]
+    skill: Option<String>,
+    /// Only what stands so: idle, busy, paused, draining, stale, asleep or gone
+    #[arg(long, value_name = "STATE")]
+    state: Option<Standing>,
+    /// Show it anew whenever it changes
+    #[arg(long)]
+    watch: bool,
+}
 
-#[derive(Serialize)]
+#[derive(PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Row {
     role: Role,
     #[serde(skip_serializing_if = "Option::is_none")]
     instance: Option<InstanceId>,
-    state: &'static str,
+    state: Standing,
     /// Tasks that wait on the queue of the role or are with one of its agents.
     queued: u64,
     holds: Vec<TaskId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     concurrency: Option<usize>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    skills: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     heard_at: Option<Time>,
 }
@@ -51,129 +66,116 @@ struct Row {
 ///
 /// # Errors
 /// When the backbone can't be asked.
-pub(crate) async fn run(_args: &Args, global: &Global, out: Out) -> anyhow::Result<Code> {
-    let bus = Target::find(global)?.connect().await?;
-    let queues = queues(&bus).await?;
-    let mut known = stored(&bus).await?;
-    let heard = listen(&bus).await?;
-    let awake: BTreeSet<InstanceId> = heard.keys().cloned().collect();
-    known.extend(heard);
-    let mut rows: Vec<Row> = known
-        .into_values()
-        // One that said goodbye is gone, and not stale.
-        .filter(|it| awake.contains(&it.instance) || !it.leaving)
-        .map(|it| row(it, &awake, &queues))
-        .collect();
-    let roles: BTreeSet<Role> =
-        rows.iter().filter(|row| row.state != "stale").map(|row| row.role.clone()).collect();
-    rows.extend(queues.iter().filter(|(role, _)| !roles.contains(role)).map(|(role, queued)| {
-        Row {
-            role: role.clone(),
-            instance: None,
-            state: "asleep",
-            queued: *queued,
-            holds: Vec::new(),
-            concurrency: None,
-            heard_at: None,
-        }
-    }));
-    rows.sort_by(|a, b| (&a.role, &a.instance).cmp(&(&b.role, &b.instance)));
-    if out.is_json() {
-        out.document(&rows)?;
+pub(crate) async fn run(args: &Args, global: &Global, out: Out) -> anyhow::Result<Code> {
+    let client = Target::find(global)?.client().await?;
+    if !args.watch {
+        let rows = rows(&client, args).await?;
+        show(&rows, out)?;
         return Ok(Code::Done);
+    }
+    let stop = signals::listen()?;
+    let clears = !out.is_json() && std::io::stdout().is_terminal();
+    let mut shown: Option<Vec<Row>> = None;
+    loop {
+        let rows = rows(&client, args).await?;
+        // On a terminal the ages go on; elsewhere only what changed is worth a line.
+        if clears || shown.as_ref().is_none_or(|shown| changed(shown, &rows)) {
+            if clears {
+                out.line(CLEAR)?;
+            }
+            show(&rows, out)?;
+        }
+        shown = Some(rows);
+        tokio::select! {
+            () = clock::pause(WATCH_EVERY) => {}
+            () = stop.gently.cancelled() => return Ok(Code::Done),
+        }
+    }
+}
+
+fn show(rows: &[Row], out: Out) -> anyhow::Result<()> {
+    if out.is_json() {
+        return out.document(&rows);
     }
     if rows.is_empty() {
         out.note("nobody is there, and no task waits");
-        return Ok(Code::Done);
+        return Ok(());
     }
-    let head = ["ROLE", "INSTANCE", "STATE", "QUEUED", "HOLDS", "HEARD"];
-    out.line(text::table(&head, rows.iter().map(cells)))?;
-    Ok(Code::Done)
+    let head = ["ROLE", "INSTANCE", "STATE", "QUEUED", "LOAD", "HOLDS", "SKILLS", "HEARD"];
+    out.line(text::table(&head, rows.iter().map(cells)))
 }
 
-fn row(it: Heartbeat, awake: &BTreeSet<InstanceId>, queues: &BTreeMap<Role, u64>) -> Row {
-    let state = match &it {
-        it if !awake.contains(&it.instance) => "stale",
-        it if it.leaving => "leaving",
-        it if it.draining => "draining",
-        it if it.paused => "paused",
-        it if it.holds.is_empty() => "idle",
-        _ => "busy",
+/// Whether anything but the time of the last sign of life is another.
+fn changed(before: &[Row], now: &[Row]) -> bool {
+    let bare = |row: &Row| {
+        let Row { role, instance, state, queued, holds, concurrency, skills, heard_at: _ } = row;
+        (
+            role.clone(),
+            instance.clone(),
+            *state,
+            *queued,
+            holds.clone(),
+            *concurrency,
+            skills.clone(),
+        )
     };
-    Row {
-        queued: queues.get(&it.role).copied().unwrap_or_default(),
-        role: it.role,
-        instance: Some(it.instance),
-        state,
-        holds: it.holds.into_iter().map(|held| held.task_id).collect(),
-        concurrency: Some(it.concurrency),
-        heard_at: Some(it.at),
+    !before.iter().map(bare).eq(now.iter().map(bare))
+}
+
+async fn rows(client: &Client, args: &Args) -> anyhow::Result<Vec<Row>> {
+    let (role, skill, state) = (args.role.clone(), args.skill.clone(), args.state);
+    let found = client.agents(&Query { role, skill, state }).await?;
+    let rows = found.iter().flat_map(of_role);
+    Ok(rows.filter(|row| state.is_none_or(|state| row.state == state)).collect())
+}
+
+/// A row for each instance; and one for the role where none of them is awake.
+fn of_role(known: &Known) -> Vec<Row> {
+    let mut rows: Vec<Row> = known.instances.iter().map(|it| of_member(known, it)).collect();
+    if !known.instances.iter().any(|it| it.state.is_awake()) {
+        rows.push(Row {
+            role: known.role.clone(),
+            instance: None,
+            state: Standing::Asleep,
+            queued: known.queued,
+            holds: Vec::new(),
+            concurrency: None,
+            skills: skills(known),
+            heard_at: None,
+        });
     }
+    rows
+}
+
+fn of_member(known: &Known, member: &Member) -> Row {
+    Row {
+        role: known.role.clone(),
+        instance: Some(member.instance.clone()),
+        state: member.state,
+        queued: known.queued,
+        holds: member.holds.clone(),
+        concurrency: Some(member.concurrency),
+        skills: skills(known),
+        heard_at: Some(member.heard_at),
+    }
+}
+
+fn skills(known: &Known) -> Vec<String> {
+    known.card.as_ref().map(|card| card.skills.clone()).unwrap_or_default()
 }
 
 fn cells(row: &Row) -> Vec<String> {
+    let some = |text: String| if text.is_empty() { "-".to_owned() } else { text };
     let holds: Vec<&str> = row.holds.iter().map(TaskId::as_str).collect();
+    let load = row.concurrency.map(|places| format!("{}/{places}", row.holds.len()));
     vec![
         row.role.to_string(),
-        row.instance.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
-        row.state.to_owned(),
+        some(row.instance.as_ref().map(ToString::to_string).unwrap_or_default()),
+        row.state.word().to_owned(),
         row.queued.to_string(),
-        if holds.is_empty() { "-".to_owned() } else { holds.join(" ") },
+        some(load.unwrap_or_default()),
+        some(holds.join(" ")),
+        some(text::short(&row.skills.join(", "), 40)),
         row.heard_at.map_or_else(|| "-".to_owned(), text::ago),
     ]
-}
-
-/// A heartbeat of somebody who takes tasks.
-fn of_agent(payload: &[u8]) -> Option<Heartbeat> {
-    serde_json::from_slice(payload).ok().filter(Heartbeat::is_of_agent)
-}
-
-/// The newest heartbeat of everybody who is heard within a moment.
-pub(super) async fn listen(bus: &Bus) -> anyhow::Result<BTreeMap<InstanceId, Heartbeat>> {
-    let filter = bus.subjects().heartbeats();
-    let mut hints = bus.watch_subject(filter.as_str()).await.map_err(anyhow::Error::msg)?;
-    let end = clock::instant() + LISTEN;
-    let mut heard = BTreeMap::new();
-    while let Ok(Some(hint)) = tokio::time::timeout_at(end, hints.next()).await {
-        if let Some(heartbeat) = of_agent(hint.payload()) {
-            heard.insert(heartbeat.instance.clone(), heartbeat);
-        }
-    }
-    Ok(heard)
-}
-
-/// The newest heartbeats that are kept, which is for some minutes.
-pub(super) async fn stored(bus: &Bus) -> anyhow::Result<BTreeMap<InstanceId, Heartbeat>> {
-    let mut known = BTreeMap::new();
-    let filter = bus.subjects().heartbeats();
-    let mut scan = match bus.scan(AGENT_PRESENCE, filter.as_str(), 1).await {
-        Err(error) if error.source.refusal() == Some(NO_STREAM) => return Ok(known),
-        scan => scan?,
-    };
-    while scan.pending() > 0 {
-        let message = scan.next().await?;
-        if let Some(heartbeat) = of_agent(&message.payload) {
-            known.insert(heartbeat.instance.clone(), heartbeat);
-        }
-    }
-    Ok(known)
-}
-
-/// How many tasks each role has on its queue.
-pub(super) async fn queues(bus: &Bus) -> anyhow::Result<BTreeMap<Role, u64>> {
-    let mut queues = BTreeMap::new();
-    for pattern in ["agents.*.tasks", "agents.*.tasks.*"] {
-        let counts = match bus.depth(AGENT_TASKS, &bus.subjects().pattern(pattern)).await {
-            Err(DepthError::Request { source, .. }) if source.refusal() == Some(NO_STREAM) => {
-                continue;
-            }
-            counts => counts?,
-        };
-        for (subject, count) in counts {
-            if let Some(Address::Tasks(role, _)) = bus.subjects().parse(&subject) {
-                *queues.entry(role).or_default() += count;
-            }
-        }
-    }
-    Ok(queues)
 }

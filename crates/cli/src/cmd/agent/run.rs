@@ -11,6 +11,7 @@ use anyhow::Context as _;
 use sinew_agent::{Program, Runtime, Settings};
 use sinew_model::{InstanceId, limits, retry::Backoff};
 
+use super::card::CardArgs;
 use crate::{
     args::Global,
     cmd::{GUARD, up},
@@ -64,6 +65,8 @@ pub(crate) struct Args {
     /// A TOML file with values for the streams, as `streams.AGENT_TASKS.max_msgs = 50000`
     #[arg(long, value_name = "FILE")]
     topology: Option<PathBuf>,
+    #[command(flatten)]
+    card: CardArgs,
     /// The program and its arguments, after --
     #[arg(last = true, required = true, value_name = "CMD")]
     cmd: Vec<OsString>,
@@ -91,6 +94,7 @@ pub(crate) async fn run(args: Args, global: &Global, out: Out) -> anyhow::Result
     settings.concurrency = args.concurrency;
     settings.drain = args.drain;
     settings.finish = args.finish;
+    settings.card = args.card.description()?;
     settings.backoff =
         Backoff { first: args.retry_first, longest: args.retry_longest.max(args.retry_first) };
     settings.topology = Some(up::topology(&bus, args.topology.as_deref())?);

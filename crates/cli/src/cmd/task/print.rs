@@ -35,13 +35,13 @@ pub(crate) fn describe(change: &Change) -> String {
             percent.map_or_else(|| message.clone(), |percent| format!("{percent}% {message}"))
         }
         Change::Effect { key, effect, .. } => {
-            let Effect::Delegate { assignment } = &**effect;
-            format!(
-                "delegates to {}: {} ({})",
-                assignment.role,
-                short(&assignment.title, WIDE),
-                short(key, WIDE)
-            )
+            let (what, to, title) = match &**effect {
+                Effect::Delegate { assignment } => {
+                    ("delegates to", assignment.role.to_string(), &assignment.title)
+                }
+                Effect::Send { mail, .. } => ("sends to", mail.to.to_string(), &mail.kind),
+            };
+            format!("{what} {to}: {} ({})", short(title, WIDE), short(key, WIDE))
         }
         Change::Blocked { question, .. } => {
             format!("asks {}: {}", question.to, short(&question.text, WIDE))
