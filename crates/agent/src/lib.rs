@@ -1,5 +1,6 @@
 //! The SDK of Sinew. [`Client`] delegates tasks and follows them; [`Runtime`] hosts an agent: it
-//! takes the tasks of a role, keeps their leases, and brings each to its end. Both act on one org
+//! takes the tasks of a role, keeps their leases, and brings each to its end; [`Desk`] does the same
+//! for who works on tasks without being a function of this process. All act on one org
 //! and reach NATS through `sinew-bus` alone.
 //!
 //! An agent is a function from a task to a result:
@@ -53,7 +54,10 @@ pub use event::{Emission, EmitError};
 pub use follow::{Follow, FollowError, Outcome};
 pub use handler::{Failure, Handler};
 pub use program::Program;
-pub use runtime::{Runtime, RuntimeError, Settings, Tally};
+pub use runtime::{
+    Runtime, RuntimeError, Settings, Tally,
+    desk::{Desk, Hand, TakeError},
+};
 pub use schedule::Schedules;
 pub use sinew_bus::{Auth, Bus, Config, ConnectError};
 pub use sinew_model as model;

@@ -2,11 +2,13 @@
 //! and is not here is a defect.
 
 mod engine;
+mod mcp;
 mod view;
 
 use std::time::Duration;
 
 pub use engine::*;
+pub use mcp::*;
 pub use view::*;
 
 /// Longest id of a task or meeting, in bytes. Subjects carry ids as one token; the server's own

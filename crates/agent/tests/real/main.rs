@@ -4,6 +4,7 @@
 
 mod bodies;
 mod control;
+mod desk;
 mod duplicates;
 mod effects;
 mod epochs;
