@@ -72,6 +72,31 @@ struct Inner {
     stop: CancellationToken,
     /// The newest progress; the runtime writes it down, at most once a second.
     progress: watch::Sender<Option<Progress>>,
+    /// How the task stands once the end of the attempt is in its log.
+    written: watch::Receiver<Option<Box<State>>>,
+}
+
+/// The runtime's ends of what it and a handler say to each other.
+#[derive(Debug)]
+pub(crate) struct Line {
+    pub(crate) progress: watch::Receiver<Option<Progress>>,
+    pub(crate) written: watch::Sender<Option<Box<State>>>,
+}
+
+impl Line {
+    /// Both ends: the runtime's and the handler's.
+    pub(crate) fn new() -> (Self, HandlerLine) {
+        let (sender, progress) = watch::channel(None);
+        let (written, receiver) = watch::channel(None);
+        (Self { progress, written }, HandlerLine { progress: sender, written: receiver })
+    }
+}
+
+/// The handler's ends of a [`Line`].
+#[derive(Debug)]
+pub(crate) struct HandlerLine {
+    progress: watch::Sender<Option<Progress>>,
+    written: watch::Receiver<Option<Box<State>>>,
 }
 
 impl Context {
@@ -80,11 +105,22 @@ impl Context {
         (attempt, fence): (u32, u64),
         client: Client,
         stop: CancellationToken,
-        progress: watch::Sender<Option<Progress>>,
+        line: HandlerLine,
     ) -> Self {
         let asked = AtomicU32::new(0);
-        let inner =
-            Inner { assignment, delegator, known, asked, attempt, fence, client, stop, progress };
+        let HandlerLine { progress, written } = line;
+        let inner = Inner {
+            assignment,
+            delegator,
+            known,
+            asked,
+            attempt,
+            fence,
+            client,
+            stop,
+            progress,
+            written,
+        };
         Self { inner: Arc::new(inner) }
     }
 
@@ -238,6 +274,12 @@ impl Context {
     /// See [`EmitError`].
     pub async fn emit(&self, what: Emission) -> Result<(), EmitError> {
         self.inner.client.emit(what).await
+    }
+
+    /// Hears how the task stands once the end of the attempt is in its log; nothing more comes
+    /// where the attempt ended otherwise.
+    pub(crate) fn written(&self) -> watch::Receiver<Option<Box<State>>> {
+        self.inner.written.clone()
     }
 
     /// Whether the attempt shall end: the task was called off, another worker has it, or the

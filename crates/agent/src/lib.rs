@@ -1,6 +1,7 @@
 //! The SDK of Sinew. [`Client`] delegates tasks and follows them; [`Runtime`] hosts an agent: it
-//! takes the tasks of a role, keeps their leases, and brings each to its end; [`Meeting`] is how roles
-//! decide together. Both act on one org
+//! takes the tasks of a role, keeps their leases, and brings each to its end; [`Desk`] does the same
+//! for who works on tasks without being a function of this process; [`Meeting`] is how roles decide
+//! together. All act on one org
 //! and reach NATS through `sinew-bus` alone.
 //!
 //! An agent is a function from a task to a result:
@@ -63,7 +64,10 @@ pub use inbox::{
 pub use meeting::{MeetError, Meeting};
 pub use program::Program;
 pub use registry::{Query, RegistryError};
-pub use runtime::{Runtime, RuntimeError, Settings, Tally};
+pub use runtime::{
+    Runtime, RuntimeError, Settings, Tally,
+    desk::{Desk, Hand, TakeError},
+};
 pub use schedule::Schedules;
 pub use sinew_bus::{Auth, Bus, Config, ConnectError};
 pub use sinew_model as model;

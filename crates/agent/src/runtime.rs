@@ -5,13 +5,15 @@
 //! `host` is what all attempts share; `begin` turns a delivery into a begun attempt or says
 //! why not; `attempt` runs one; `settle` does what is left to do after an attempt;
 //! `restart` releases what an earlier process of the same instance held; `presence` shows
-//! signs of life and looks for another's; `control` obeys a pause and an order to drain, and
+//! signs of life and looks for another's; `desk` hands attempts to callers instead of a handler;
+//! `control` obeys a pause and an order to drain, and
 //! `gate` takes from the queue accordingly; `bands` finds bands of the queue that come into use.
 
 mod attempt;
 mod bands;
 mod begin;
 mod control;
+pub mod desk;
 mod gate;
 mod host;
 mod presence;
@@ -138,7 +140,7 @@ impl Runtime {
         if settings.concurrency == 0 || settings.concurrency > limits::CONCURRENCY_MAX {
             return Err(RuntimeError::Concurrency);
         }
-        let host = Host::new(bus, settings);
+        let host = Host::new(bus, settings, false);
         ensure(&host).await?;
         let role = &host.settings.role;
         let card = &host.settings.card;

@@ -3,6 +3,7 @@
 
 mod agents;
 mod engine;
+mod mcp;
 mod meeting;
 mod org;
 mod scale;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 pub use agents::*;
 pub use engine::*;
+pub use mcp::*;
 pub use meeting::*;
 pub use org::*;
 pub use scale::*;

@@ -28,7 +28,7 @@ use super::{
 use crate::{
     body::{self, Body},
     client::{Acting, Client},
-    context::{Context, Known, Progress},
+    context::{Context, Known, Line, Progress},
     handler::{Failure, Handler},
     lookout::Lookout,
     report,
@@ -131,7 +131,7 @@ struct Running<'a> {
     give_up: Option<Instant>,
     /// Whether the log still names this attempt, as far as is known.
     ours: bool,
-    progress: watch::Receiver<Option<Progress>>,
+    line: Line,
     reports: u32,
     next_report: Instant,
 }
@@ -147,8 +147,8 @@ async fn run<H: Handler>(
     let _hold = host.hold(assignment.task_id.clone(), start.attempt);
     let log = Arc::new(Mutex::new(log));
     let stop = CancellationToken::new();
-    let (sender, progress) = watch::channel(None);
-    let acting = Acting::new(Arc::clone(&log), start.attempt, true);
+    let (line, handlers) = Line::new();
+    let acting = Acting::new(Arc::clone(&log), start.attempt, !host.by_hand);
     let client = Client::for_attempt(host.bus.clone(), host.by.clone(), acting);
     let (bus, told) = (host.bus.clone(), stop.clone());
     // The input may take long to come, so the lease runs meanwhile.
@@ -156,7 +156,7 @@ async fn run<H: Handler>(
         let number = (start.attempt, fence);
         let assignment = whole(&bus, assignment, &told).await?;
         let work = (Arc::new(assignment), delegator, known);
-        let context = Context::new(work, number, client, told, sender);
+        let context = Context::new(work, number, client, told, handlers);
         handler.handle(context).await.map_err(Undone::Failed)
     });
     // Where this future is dropped, the handler goes with it.
@@ -169,7 +169,7 @@ async fn run<H: Handler>(
         stop,
         give_up: None,
         ours: true,
-        progress,
+        line,
         reports: 0,
         next_report: clock::instant(),
     };
@@ -230,7 +230,7 @@ impl Running<'_> {
                 () = news(lookout.as_mut()) => {
                     let _is_known = self.check().await;
                 }
-                () = reportable(&mut self.progress, self.next_report) => self.report().await,
+                () = reportable(&mut self.line.progress, self.next_report) => self.report().await,
             }
         };
         self.end(returned).await
@@ -286,7 +286,8 @@ impl Running<'_> {
     /// Writes the newest progress down and tells the delegator.
     async fn report(&mut self) {
         self.next_report = clock::instant() + PROGRESS_EVERY;
-        let Some(Progress { message, percent }) = self.progress.borrow_and_update().clone() else {
+        let Some(Progress { message, percent }) = self.line.progress.borrow_and_update().clone()
+        else {
             return;
         };
         let mut log = self.log.lock().await;
@@ -324,8 +325,8 @@ impl Running<'_> {
         }
         // The handler's end of the channel is gone by now, which a look at the channel alone would
         // report instead of the value that it left.
-        if let Some(Ok(())) = self.progress.changed().now_or_never() {
-            self.progress.mark_changed();
+        if let Some(Ok(())) = self.line.progress.changed().now_or_never() {
+            self.line.progress.mark_changed();
             self.report().await;
         }
         let failures = {
@@ -389,7 +390,12 @@ impl Running<'_> {
         loop {
             let mut log = self.log.lock().await;
             match log.execute(&command).await {
-                Ok(_) => return settle::after(self.host, &mut log).await,
+                Ok(_) => {
+                    let letting = settle::after(self.host, &mut log).await;
+                    let state = log.state().cloned().map(Box::new);
+                    self.line.written.send_replace(state);
+                    return letting;
+                }
                 Err(ExecuteError::Refused(
                     refusal @ (Refusal::Limit { .. }
                     | Refusal::Cycle(_)

@@ -34,6 +34,9 @@ pub(crate) struct Host {
     pub(crate) by: Actor,
     /// Cancelled when the drain has taken too long: handlers are told to stop then.
     pub(crate) evict: CancellationToken,
+    /// Whether its attempts are held by callers instead of handlers. Nobody counts the calls of
+    /// such an attempt, so what it delegates without a key is known by its work.
+    pub(crate) by_hand: bool,
     /// Whether work flows to it.
     flow: watch::Sender<Flow>,
     /// The attempts that run here, for the heartbeat. Held for no longer than a copy takes.
@@ -95,7 +98,7 @@ pub(crate) struct Counts {
 }
 
 impl Host {
-    pub(crate) fn new(bus: Bus, settings: Settings) -> Arc<Self> {
+    pub(crate) fn new(bus: Bus, settings: Settings, by_hand: bool) -> Arc<Self> {
         let incarnation = clock::unique();
         let instance = settings
             .instance
@@ -111,6 +114,7 @@ impl Host {
             incarnation,
             by,
             evict: CancellationToken::new(),
+            by_hand,
             flow: watch::Sender::new(Flow::Open),
             holds: Mutex::default(),
             counts: Counts::default(),
@@ -178,6 +182,11 @@ impl Host {
     /// Whether an attempt of the task runs here.
     pub(crate) fn holds(&self, task: &TaskId) -> bool {
         self.locked().contains_key(task)
+    }
+
+    /// How many attempts run here.
+    pub(crate) fn held(&self) -> usize {
+        self.locked().len()
     }
 
     pub(crate) fn heartbeat(&self, leaving: bool) -> Heartbeat {

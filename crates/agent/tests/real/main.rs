@@ -9,6 +9,7 @@
 
 mod bodies;
 mod control;
+mod desk;
 mod duplicates;
 mod effects;
 mod epochs;
