@@ -5,6 +5,7 @@ pub(crate) mod bench;
 pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod events;
+pub(crate) mod evidence;
 pub(crate) mod inbox;
 pub(crate) mod reference;
 pub(crate) mod schedule;
@@ -39,6 +40,7 @@ pub(crate) async fn run(cli: Cli, out: Out) -> anyhow::Result<Code> {
         Command::Events(command) => events::run(command, &global, out).await,
         Command::Topology(command) => topology::run(command, &global, out).await,
         Command::Schema(args) => schema::run(&args, out),
+        Command::Evidence(args) => evidence::run(args, &global, out).await,
         Command::Doctor(args) => doctor::run(&args, &global, out).await,
         Command::Demo(args) => demo::run(args, out).await,
         Command::Bench(args) => bench::command(&args, out).await,

@@ -3,12 +3,14 @@
 
 mod engine;
 mod sign;
+mod tls;
 mod view;
 
 use std::time::Duration;
 
 pub use engine::*;
 pub use sign::*;
+pub use tls::*;
 pub use view::*;
 
 /// Longest id of a task or meeting, in bytes. Subjects carry ids as one token; the server's own

@@ -2,12 +2,13 @@
 //!
 //! Read it in this order: [`engine`] runs the nats-server of `sinew up`; [`context`] tells every
 //! other command where it is; [`serve`](mod@serve) runs the controllers of an org, which are in
-//! [`control`].
+//! [`control`]; [`tls`] makes the certificates of an encrypted connection.
 
 pub mod context;
 pub mod control;
 pub mod engine;
 pub mod serve;
+pub mod tls;
 
 mod private;
 

@@ -3,7 +3,7 @@
 
 use crate::kit::Place;
 
-const VERBS: [&[&str]; 36] = [
+const VERBS: [&[&str]; 37] = [
     &[],
     &["up"],
     &["server"],
@@ -37,6 +37,7 @@ const VERBS: [&[&str]; 36] = [
     &["schedule", "run"],
     &["schedule", "remove"],
     &["schema"],
+    &["evidence"],
     &["doctor"],
     &["demo"],
     &["bench"],

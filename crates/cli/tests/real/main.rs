@@ -14,5 +14,6 @@ mod kit;
 mod orphan;
 mod parked;
 mod schedule;
+mod secure;
 mod task;
 mod up;

@@ -10,6 +10,7 @@ use super::Durability;
 use super::folder::{LOG_NAME, STORE_NAME};
 use super::ports::Ports;
 use crate::context::Secret;
+use crate::tls::{Encryption, FOLDER};
 
 /// The account, and the only user in it, that see the server itself. No org is called so: the
 /// names of orgs are lower case.
@@ -28,6 +29,7 @@ pub(super) struct Settings<'a> {
     /// is free at its start, without what it already has: a store that grew past that would
     /// refuse every message after a restart.
     pub(super) store_bytes: u64,
+    pub(super) encryption: Option<Encryption>,
 }
 
 impl Settings<'_> {
@@ -40,6 +42,7 @@ impl Settings<'_> {
             Durability::Always => "\n  sync_interval: always",
             Durability::Interval => "",
         };
+        let tls = self.encryption.map_or_else(String::new, tls);
         format!(
             r#"# Written by `sinew up` at each start: what is changed here is lost.
 server_name: "{name}"
@@ -59,9 +62,25 @@ accounts {{
   "{SYSTEM}": {{ users: [{{ user: "{SYSTEM}", password: "{system}" }}] }}
 }}
 system_account: "{SYSTEM}"
-"#
+{tls}"#
         )
     }
+}
+
+/// The files are those of [`crate::tls`], in the data folder.
+fn tls(encryption: Encryption) -> String {
+    let verify = match encryption {
+        Encryption::Server => "",
+        Encryption::Mutual => "\n  verify: true",
+    };
+    format!(
+        r#"tls {{
+  cert_file: "{FOLDER}/server.pem"
+  key_file: "{FOLDER}/server-key.pem"
+  ca_file: "{FOLDER}/ca.pem"{verify}
+}}
+"#
+    )
 }
 
 #[cfg(test)]
@@ -69,7 +88,7 @@ mod tests {
     use super::*;
     use sinew_model::limits::MESSAGE_BYTES;
 
-    fn rendered(durability: Durability) -> String {
+    fn rendered(durability: Durability, encryption: Option<Encryption>) -> String {
         let (password, system_password) = (Secret::random(), Secret::random());
         let text = Settings {
             name: "sinew-1",
@@ -79,6 +98,7 @@ mod tests {
             system_password: &system_password,
             durability,
             store_bytes: 7,
+            encryption,
         }
         .render();
         text.replace(password.expose(), "one").replace(system_password.expose(), "two")
@@ -86,7 +106,7 @@ mod tests {
 
     #[test]
     fn each_account_has_its_own_user() {
-        let text = rendered(Durability::Always);
+        let text = rendered(Durability::Always, None);
         assert!(text.contains(
             r#""7up": { jetstream: enabled, users: [{ user: "7up", password: "one" }] }"#
         ));
@@ -96,7 +116,16 @@ mod tests {
 
     #[test]
     fn only_the_durable_engine_syncs_each_write() {
-        assert!(!rendered(Durability::Interval).contains("sync_interval"));
+        assert!(!rendered(Durability::Interval, None).contains("sync_interval"));
+    }
+
+    #[test]
+    fn a_server_that_is_to_encrypt_has_its_certificates() {
+        let text = |encryption| rendered(Durability::Always, encryption);
+        assert!(!text(None).contains("tls"));
+        let server = text(Some(Encryption::Server));
+        assert!(server.contains("key_file: \"tls/server-key.pem\"") && !server.contains("verify"));
+        assert!(text(Some(Encryption::Mutual)).contains("verify: true"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use sinew_bus::clock;
+use sinew_bus::{Tls, clock};
 use sinew_model::OrgId;
 use sinew_model::limits::{
     ENGINE_PORT_RACES, ENGINE_RESTART_FIRST, ENGINE_RESTART_LONGEST, ENGINE_STEADY,
@@ -17,6 +17,7 @@ use super::ports;
 use super::settings::{SYSTEM, Settings};
 use super::{Config, StartError, State};
 use crate::context::{Context, ContextError, Login, Secret};
+use crate::tls;
 
 /// Whoever asked for the engine waits at the other end.
 type Started = oneshot::Sender<Result<Context, StartError>>;
@@ -69,6 +70,7 @@ async fn open(
     folder.end_left_behind().await?;
     let store_bytes = folder.room()?;
     let secrets = Secrets::kept(&config.org, earlier.as_ref());
+    let tls = config.encryption.map(|how| tls::prepare(folder.path(), how)).transpose()?;
     let last = earlier.as_ref().and_then(|context| ports::port_of(&context.url));
     let mut launch = Launch {
         ports: ports::pick(config.port, last)?,
@@ -90,7 +92,7 @@ async fn open(
             Err(error) => return Err(error),
         }
     };
-    let context = context(&config, &launch, secrets);
+    let context = Context { tls: tls.unwrap_or_default(), ..context(&config, &launch, secrets) };
     match context.save(&Context::path_in(launch.folder.path())) {
         Ok(()) => Ok((context, launch, server)),
         Err(error) => {
@@ -148,6 +150,7 @@ fn write_settings(
         system_password: &secrets.system,
         durability: config.durability,
         store_bytes,
+        encryption: config.encryption,
     };
     launch.folder.write(&launch.folder.config(), &settings.render())
 }
@@ -163,6 +166,7 @@ fn context(config: &Config, launch: &Launch, secrets: Secrets) -> Context {
         monitor_url: launch.ports.monitor_url(),
         data_dir: launch.folder.path().to_owned(),
         durability: config.durability,
+        tls: Tls::default(),
     }
 }
 

@@ -13,5 +13,6 @@ mod room;
 mod schedule;
 mod streams;
 mod sweep;
+mod tls;
 mod wake;
 mod wire;
