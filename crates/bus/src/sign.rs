@@ -11,6 +11,7 @@ mod senders;
 
 use std::{
     borrow::Cow,
+    path::PathBuf,
     sync::{
         Mutex, PoisonError, RwLock,
         atomic::{AtomicI64, AtomicU64, Ordering},
@@ -47,8 +48,10 @@ use senders::{Known, Senders};
 pub struct Signing {
     /// What is asked of the messages that are read.
     pub policy: Policy,
-    /// Who vouches for senders, besides the one who vouched for this connection's own login.
+    /// Who vouches for senders, besides the one who vouched for this connection's own key.
     pub trust: Trust,
+    /// The `.creds` file whose key signs, where the login itself is none.
+    pub creds: Option<PathBuf>,
 }
 
 /// As whom a connection signs, and what it can verify.
@@ -153,19 +156,23 @@ impl Signs {
     /// When the credentials are not readable, or signatures are required that nobody here could
     /// verify.
     pub(crate) async fn of(auth: &Auth, signing: Signing) -> Result<Self, ConnectError> {
-        let Signing { policy, mut trust } = signing;
-        let own = match auth {
-            Auth::Credentials(path) if policy != Policy::Off => {
+        let Signing { policy, mut trust, creds } = signing;
+        let login = match auth {
+            Auth::Credentials(path) => Some(path),
+            Auth::None | Auth::Password { .. } => None,
+        };
+        let own = match creds.as_ref().or(login) {
+            Some(path) if policy != Policy::Off => {
                 let read = creds::read(path).await.map_err(|source| ConnectError::Credentials {
                     path: path.clone(),
                     source: std::io::Error::other(source),
                 })?;
                 read.map(Own::new)
             }
-            Auth::None | Auth::Password { .. } | Auth::Credentials(_) => None,
+            Some(_) | None => None,
         };
         if let Some(own) = &own {
-            // The server has let this login in, so whoever signed it is of the org.
+            // Whoever gave this process its key is of the org.
             trust.issuers.insert(own.certificate.issuer.clone());
         }
         if policy == Policy::Require && trust.is_empty() {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use sinew_model::{OrgId, Role};
 
-use crate::{cmd, env, exit};
+use crate::{cmd, env, exit, secure::Secure};
 
 /// The backbone of a team of AI agents, and everything that is done with it.
 ///
@@ -45,6 +45,9 @@ pub(crate) struct Global {
     /// nothing says otherwise [env: SINEW_CONTEXT]
     #[arg(long, global = true, value_name = "FILE", help_heading = "Connection")]
     pub(crate) context: Option<PathBuf>,
+    /// Encryption and signatures.
+    #[command(flatten)]
+    pub(crate) secure: Secure,
     /// What is logged on stderr: error, warn, info, debug [env: SINEW_LOG]
     #[arg(long, global = true, value_name = "FILTER", help_heading = "Every verb")]
     pub(crate) log: Option<String>,
@@ -87,6 +90,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Scale(cmd::scale::Command),
     Schema(cmd::schema::Args),
+    Evidence(cmd::evidence::Args),
     Doctor(cmd::doctor::Args),
     Demo(cmd::demo::Args),
     Bench(cmd::bench::Args),

@@ -6,6 +6,7 @@ pub(crate) mod broadcast;
 pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod events;
+pub(crate) mod evidence;
 pub(crate) mod inbox;
 pub(crate) mod meeting;
 pub(crate) mod org;
@@ -47,6 +48,7 @@ pub(crate) async fn run(cli: Cli, out: Out) -> anyhow::Result<Code> {
         Command::Org(command) => org::run(command, &global, out).await,
         Command::Scale(command) => scale::run(command, &global, out).await,
         Command::Schema(args) => schema::run(&args, out),
+        Command::Evidence(args) => evidence::run(args, &global, out).await,
         Command::Doctor(args) => doctor::run(&args, &global, out).await,
         Command::Demo(args) => demo::run(args, out).await,
         Command::Bench(args) => bench::command(&args, out).await,

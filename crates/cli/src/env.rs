@@ -15,6 +15,16 @@ pub(crate) const ORG: &str = "SINEW_ORG";
 pub(crate) const ROLE: &str = "SINEW_ROLE";
 /// The context that `sinew up` wrote.
 pub(crate) const CONTEXT: &str = "SINEW_CONTEXT";
+/// The authority of the server's certificate.
+pub(crate) const TLS_CA: &str = "SINEW_TLS_CA";
+/// The certificate to show to the server.
+pub(crate) const TLS_CERT: &str = "SINEW_TLS_CERT";
+/// The private key of that certificate.
+pub(crate) const TLS_KEY: &str = "SINEW_TLS_KEY";
+/// What is asked of messages.
+pub(crate) const SIGNATURES: &str = "SINEW_SIGNATURES";
+/// Who vouches for senders.
+pub(crate) const TRUST: &str = "SINEW_TRUST";
 /// The nats-server program that `sinew up` runs.
 pub(crate) const NATS_SERVER: &str = "SINEW_NATS_SERVER";
 /// What is logged.
@@ -31,12 +41,17 @@ pub(crate) const CALLS: &str = "SINEW_CALLS";
 pub(crate) const INSTANCE: &str = "SINEW_INSTANCE";
 
 /// Every variable, and what it says.
-pub(crate) const TABLE: [(&str, &str); 12] = [
+pub(crate) const TABLE: [(&str, &str); 17] = [
     (URL, "where the backbone is: nats://HOST:PORT, several divided by commas"),
     (CREDS, "the .creds file that lets in"),
     (ORG, "the org to act in"),
     (ROLE, "the role to act as"),
     (CONTEXT, "the context file (or its folder) that `sinew up` wrote"),
+    (TLS_CA, "the authority that must have signed the server's certificate"),
+    (TLS_CERT, "the certificate to show to the server"),
+    (TLS_KEY, "the private key of that certificate"),
+    (SIGNATURES, "what is asked of messages: off, accept-unsigned, require"),
+    (TRUST, "the JSON file with who vouches for senders, and whose keys are revoked"),
     (NATS_SERVER, "the nats-server program that `sinew up` runs"),
     (LOG, "what is logged on stderr: error, warn, info, debug"),
     (TASK_ID, "the task on whose behalf a command acts; set for programs by `agent run`"),

@@ -11,7 +11,7 @@ use sinew_agent::{
 };
 use sinew_bus::{
     ConnectError, EnsureError, ExecuteError, HistoryError, PublishError, RequestError, ScanError,
-    TopologyError,
+    TopologyError, connect::Fault as Handshake,
 };
 use sinew_model::{schedule::ScheduleRefusal, task::Refusal};
 use sinew_server::{
@@ -404,6 +404,9 @@ fn of_registry(error: &RegistryError) -> Option<Verdict> {
 fn of_publish(error: &PublishError) -> Verdict {
     match error {
         PublishError::TooLarge { .. } => (Code::Usage, None),
+        PublishError::Unsigned { .. } => {
+            (Code::Unreachable, Some("its certificate must be in the org: let it use ORG_SENDERS"))
+        }
         PublishError::Full { .. } => (Code::Refused, None),
         PublishError::NoStream { .. } => {
             (Code::Unreachable, Some("`sinew topology apply` makes the streams"))
@@ -434,9 +437,31 @@ fn of_request(error: &RequestError) -> Verdict {
 fn of_connect(error: &ConnectError) -> Verdict {
     match error {
         ConnectError::Address { .. } | ConnectError::Credentials { .. } => (Code::Usage, None),
+        ConnectError::Tls { .. } => {
+            (Code::Usage, Some("correct --tls-ca, or --tls-cert and --tls-key"))
+        }
+        ConnectError::NobodyTrusted => {
+            (Code::Usage, Some("name who vouches for senders with --trust, or log in with --creds"))
+        }
+        ConnectError::Handshake { what, .. } => (Code::Unreachable, Some(of_handshake(*what))),
         ConnectError::Refused { .. } | ConnectError::Version { .. } | _ => {
             (Code::Unreachable, Some("is the backbone up? `sinew up` starts one"))
         }
+    }
+}
+
+const fn of_handshake(what: Handshake) -> &'static str {
+    match what {
+        Handshake::OtherAuthority => "name the server's authority with --tls-ca",
+        Handshake::Expired => {
+            "renew the server's certificate (`sinew up --tls` does so), or set the clock"
+        }
+        Handshake::OtherName => "connect to a name that is in the server's certificate",
+        Handshake::CertificateWanted | Handshake::CertificateRefused => {
+            "show a certificate that the server knows, with --tls-cert and --tls-key"
+        }
+        Handshake::Plain => "leave --tls-ca away, or let the server encrypt",
+        Handshake::Other | _ => "`sinew doctor` says more",
     }
 }
 

@@ -7,6 +7,7 @@ mod cmd;
 mod env;
 mod exit;
 mod output;
+mod secure;
 mod signals;
 mod target;
 mod text;

@@ -75,6 +75,7 @@ impl Target {
             }
             (_, None) => {}
         }
+        global.secure.apply(&mut config)?;
         config.name = format!("sinew {role}");
         Ok(Self { config, role, context, is_given })
     }

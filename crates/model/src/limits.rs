@@ -8,6 +8,7 @@ mod meeting;
 mod org;
 mod scale;
 mod sign;
+mod tls;
 mod view;
 
 use std::time::Duration;
@@ -19,6 +20,7 @@ pub use meeting::*;
 pub use org::*;
 pub use scale::*;
 pub use sign::*;
+pub use tls::*;
 pub use view::*;
 
 /// Longest id of a task or meeting, in bytes. Subjects carry ids as one token; the server's own

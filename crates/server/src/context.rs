@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use sinew_bus::Auth;
+use sinew_bus::{Auth, Tls};
 use sinew_model::{OrgId, Root, grant::User};
 
 use crate::account::Orgs;
@@ -85,6 +85,9 @@ pub struct Context {
     pub data_dir: PathBuf,
     /// What a stored message survives.
     pub durability: Durability,
+    /// The certificates of an encrypted connection.
+    #[serde(default, skip_serializing_if = "Tls::is_empty")]
+    pub tls: Tls,
 }
 
 /// Why there is no context.
@@ -167,6 +170,7 @@ impl Context {
         let mut config = sinew_bus::Config::new(self.url.clone(), self.org.clone());
         config.auth = self.login.auth();
         config.root = self.root.clone();
+        config.tls = self.tls.clone();
         config
     }
 
@@ -207,6 +211,7 @@ mod tests {
             monitor_url: "http://127.0.0.1:8222".to_owned(),
             data_dir: PathBuf::from("here"),
             durability: Durability::Always,
+            tls: Tls::default(),
         }
     }
 

@@ -15,6 +15,7 @@
 //! | `nats-server.log`, `.err` | what it logs, in files of a bounded size; what it prints when it breaks |
 //! | `nats-server.pid` | the child, so that one that was left behind is found |
 //! | `engine.lock` | held by the `up` that runs here |
+//! | `tls/` | the certificates, where connections are encrypted: see [`tls`](crate::tls) |
 //! | `store/` | the streams |
 //!
 //! # No orphan
@@ -46,6 +47,7 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::context::{Context, ContextError};
+use crate::tls::{Encryption, TlsError};
 
 pub use find::{FindError, find};
 pub use guard::{GuardError, exec_guarded};
@@ -89,6 +91,9 @@ pub struct Config {
     /// A program with its first arguments that calls [`exec_guarded`] with all that follow. `None`
     /// starts nats-server itself; see the module's documentation for what is lost then.
     pub guard: Option<Vec<OsString>>,
+    /// Whether connections are encrypted, and who shows a certificate then; `None`: they are not,
+    /// and the server listens on the loopback only, as always.
+    pub encryption: Option<Encryption>,
 }
 
 impl Config {
@@ -103,6 +108,7 @@ impl Config {
             root: Root::default(),
             binary: binary.into(),
             guard: None,
+            encryption: None,
         }
     }
 }
@@ -155,6 +161,9 @@ pub enum StartError {
     /// The keys or the records of the orgs can't be used.
     #[error("the keys of the folder cannot be used")]
     Accounts(#[from] crate::account::AccountError),
+    /// There are no certificates for an encrypted connection.
+    #[error("the certificates of the backbone are not there")]
+    Tls(#[from] TlsError),
     /// Somebody else listens on the port that was asked for.
     #[error("port {port} is taken by another program")]
     PortTaken {

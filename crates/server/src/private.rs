@@ -1,13 +1,16 @@
 //! Files that only their owner may read: they hold passwords. A reader sees the old content or the
 //! new one, never half of one.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 /// Read and write for the owner, nothing for anybody else.
 const OWNER_ONLY: u32 = 0o600;
+
+/// The same for a folder, which is also entered.
+const FOLDER_ONLY: u32 = 0o700;
 
 /// Replaces the file at `path`.
 pub(crate) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
@@ -22,6 +25,11 @@ pub(crate) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     }
     // The new name must outlive a power cut, as the content does.
     File::open(folder)?.sync_all()
+}
+
+/// Makes a folder and those above it, for its owner alone.
+pub(crate) fn folder(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(FOLDER_ONLY).create(path)
 }
 
 fn write_draft(path: &Path, content: &[u8]) -> io::Result<()> {

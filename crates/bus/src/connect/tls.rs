@@ -4,19 +4,23 @@
 use std::{error::Error, fmt, io, path::PathBuf};
 
 use async_nats::{ConnectOptions, rustls};
+use serde::{Deserialize, Serialize};
 
 use super::ConnectError;
 
 /// The files of an encrypted connection. Without any, the connection is encrypted where the server
 /// wants it to be, and its certificate is held against those that the system trusts.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tls {
     /// The certificate authority that must have signed the server's certificate, as PEM. Where it
     /// is set, no other is trusted, and nothing is sent in the clear.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca: Option<PathBuf>,
     /// The certificate that is shown to a server that asks for one, as PEM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cert: Option<PathBuf>,
     /// The private key of that certificate, as PEM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<PathBuf>,
 }
 

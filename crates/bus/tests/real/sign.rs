@@ -34,7 +34,7 @@ impl World {
     fn config(&self, policy: Policy) -> Config {
         let mut config = Config::new(self.server.url(), "acme".parse().unwrap());
         let trust = Trust { issuers: [self.account.key()].into(), ..Trust::default() };
-        config.signing = Signing { policy, trust };
+        config.signing = Signing { policy, trust, creds: None };
         config
     }
 

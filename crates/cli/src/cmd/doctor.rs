@@ -4,7 +4,7 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use serde::Serialize;
 use serde_json::Value;
-use sinew_bus::{Bus, Topology, clock, connect::without_login};
+use sinew_bus::{Bus, Identity, Topology, clock, connect::without_login};
 use sinew_model::{Time, stream::TASK_LOG};
 use sinew_server::engine::find;
 
@@ -130,11 +130,39 @@ async fn backbone(global: &Global) -> Vec<Finding> {
     let version = bus.server_version();
     let found = format!("{url}, org {org}, nats-server {version}");
     findings.push(Finding::well("connection", found));
+    findings.push(encryption(&target));
+    findings.push(signatures(&bus));
     findings.push(jetstream(&bus).await);
     findings.push(topology(&bus).await);
     findings.push(clocks(&bus).await);
     findings.push(views(&target, &bus).await);
     findings
+}
+
+fn encryption(target: &Target) -> Finding {
+    match &target.config.tls.ca {
+        Some(ca) => Finding::well("encryption", format!("TLS, authority {}", ca.display())),
+        None => {
+            let mend = "`sinew up --tls` encrypts; --tls-ca names the authority of another server";
+            Finding::wrong("encryption", "no authority is named for TLS", mend).note()
+        }
+    }
+}
+
+fn signatures(bus: &Bus) -> Finding {
+    let Identity { signs_as, verifies, policy } = bus.identity();
+    let policy = policy.word();
+    match signs_as {
+        Some((user, key)) => {
+            Finding::well("signatures", format!("{policy}; signs as {} ({key})", user.name()))
+        }
+        None => {
+            let verified = if verifies { "verified" } else { "not verified" };
+            let found = format!("{policy}; messages are not signed, and {verified} when read");
+            let mend = "log in with a .creds file (--creds): its key signs";
+            Finding::wrong("signatures", found, mend).note()
+        }
+    }
 }
 
 async fn jetstream(bus: &Bus) -> Finding {

@@ -16,6 +16,7 @@ use sinew_server::{
     context::Context,
     control::org::{Pace, Tenants},
     engine::{Config, Durability, State, find},
+    tls::Encryption,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -59,8 +60,12 @@ pub(crate) struct Args {
     /// The nats-server program [env: SINEW_NATS_SERVER]
     #[arg(long, value_name = "PATH")]
     nats_server: Option<PathBuf>,
+    /// Encrypt connections with certificates of an authority of this folder's own; `mutual`: let in
+    /// only who shows one of the same authority
+    #[arg(long, value_name = "server|mutual", num_args = 0..=1, default_missing_value = "server", value_parser = encryption)]
+    tls: Option<Encryption>,
     /// Run no nats-server, and serve the org on this one
-    #[arg(long, value_name = "URL", conflicts_with_all = ["port", "nats_server", "durability"])]
+    #[arg(long, value_name = "URL", conflicts_with_all = ["port", "nats_server", "durability", "tls"])]
     nats_url: Option<String>,
     /// A TOML file with values for the streams, as `streams.AGENT_TASKS.max_msgs = 50000`
     #[arg(long, value_name = "FILE")]
@@ -79,6 +84,14 @@ fn durability(text: &str) -> Result<Durability, String> {
         .into_iter()
         .find(|known| known.to_string() == text)
         .ok_or_else(|| "it is always or interval".to_owned())
+}
+
+fn encryption(text: &str) -> Result<Encryption, String> {
+    match text {
+        "server" => Ok(Encryption::Server),
+        "mutual" => Ok(Encryption::Mutual),
+        _ => Err("it is server or mutual".to_owned()),
+    }
 }
 
 /// The org of a backbone that nobody named one for.
@@ -101,6 +114,7 @@ pub(crate) async fn run(args: Args, global: &Global, out: Out) -> anyhow::Result
                 if let Some(creds) = global.creds.clone().or_else(|| env::path(env::CREDS)) {
                     config.auth = sinew_bus::Auth::Credentials(creds);
                 }
+                global.secure.apply(&mut config)?;
                 let places = server::Places::new(&args.data_dir, args.topology.as_deref());
                 server::serve_on(config, (places, extras), (out, stop.gently.clone())).await
             }
@@ -160,7 +174,7 @@ async fn with_engine(
     (out, stop): (Out, CancellationToken),
 ) -> anyhow::Result<Code> {
     let mut config = engine_config(&args.data_dir, org, args.nats_server.as_deref()).await?;
-    (config.port, config.durability) = (args.port, args.durability);
+    (config.port, config.durability, config.encryption) = (args.port, args.durability, args.tls);
     let engine = tokio::select! {
         engine = Engine::start(config) => engine?,
         () = stop.cancelled() => return Ok(Code::Done),
@@ -212,18 +226,21 @@ pub(crate) async fn prepare(bus: &Bus, file: Option<&Path>, out: Out) -> anyhow:
 }
 
 fn announce(context: &Context, extras: &Extras, out: Out) -> anyhow::Result<()> {
-    let Context { url, org, data_dir, durability, monitor_url, .. } = context;
+    let Context { url, org, data_dir, durability, monitor_url, tls, .. } = context;
     let file = Context::path_in(data_dir);
     let ready = json!({
         "event": "ready", "url": url, "org": org, "dataDir": data_dir, "context": file,
         "durability": durability, "monitorUrl": monitor_url, "healthUrl": extras.health_url(),
+        "tls": tls,
     });
+    let encrypted = tls.ca.as_ref().map(|ca| format!("\n  authority {}", ca.display()));
+    let encrypted = encrypted.unwrap_or_default();
     let text = format!(
         "sinew is up\n  \
            url      {url}\n  \
            org      {org}\n  \
            data     {}\n  \
-           durable  {durability}\n  \
+           durable  {durability}{encrypted}\n  \
            health   {}/readyz\n\
          next, in another terminal:\n  \
            sinew agent run --role cto -- wc -w\n  \

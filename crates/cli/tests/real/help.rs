@@ -63,6 +63,7 @@ const VERBS: &[&[&str]] = &[
     &["scale", "status"],
     &["scale", "run"],
     &["schema"],
+    &["evidence"],
     &["doctor"],
     &["demo"],
     &["bench"],

@@ -16,5 +16,6 @@ mod org;
 mod orphan;
 mod parked;
 mod schedule;
+mod secure;
 mod task;
 mod up;

@@ -9,6 +9,7 @@ use sinew_model::limits::{
 use super::Durability;
 use super::folder::{LOG_NAME, STORE_NAME};
 use super::ports::Ports;
+use crate::tls::{Encryption, FOLDER};
 
 /// Where the server keeps the accounts that it was told of.
 const RESOLVER_NAME: &str = "accounts";
@@ -27,6 +28,7 @@ pub(super) struct Settings<'a> {
     /// is free at its start, without what it already has: a store that grew past that would
     /// refuse every message after a restart.
     pub(super) store_bytes: u64,
+    pub(super) encryption: Option<Encryption>,
 }
 
 impl Settings<'_> {
@@ -43,6 +45,7 @@ impl Settings<'_> {
         let preload: Vec<String> =
             self.accounts.iter().map(|(key, jwt)| format!("  {key}: {jwt}\n")).collect();
         let preload = preload.concat();
+        let tls = self.encryption.map_or_else(String::new, tls);
         format!(
             r#"# Written by `sinew up` at each start: what is changed here is lost.
 server_name: "{name}"
@@ -67,9 +70,25 @@ resolver {{
 }}
 resolver_preload {{
 {preload}}}
-"#
+{tls}"#
         )
     }
+}
+
+/// The files are those of [`crate::tls`], in the data folder.
+fn tls(encryption: Encryption) -> String {
+    let verify = match encryption {
+        Encryption::Server => "",
+        Encryption::Mutual => "\n  verify: true",
+    };
+    format!(
+        r#"tls {{
+  cert_file: "{FOLDER}/server.pem"
+  key_file: "{FOLDER}/server-key.pem"
+  ca_file: "{FOLDER}/ca.pem"{verify}
+}}
+"#
+    )
 }
 
 #[cfg(test)]
@@ -77,7 +96,7 @@ mod tests {
     use super::*;
     use sinew_model::limits::MESSAGE_BYTES;
 
-    fn rendered(durability: Durability) -> String {
+    fn rendered(durability: Durability, encryption: Option<Encryption>) -> String {
         let accounts = [("ASYS", "a.b.c"), ("AORG", "d.e.f")]
             .map(|(key, jwt)| (key.to_owned(), jwt.to_owned()));
         Settings {
@@ -87,13 +106,14 @@ mod tests {
             accounts: &accounts,
             durability,
             store_bytes: 7,
+            encryption,
         }
         .render()
     }
 
     #[test]
     fn the_server_learns_of_every_account() {
-        let text = rendered(Durability::Always);
+        let text = rendered(Durability::Always, None);
         assert!(text.contains("operator: o.p.q\nsystem_account: ASYS\n"), "{text}");
         assert!(text.contains("{\n  ASYS: a.b.c\n  AORG: d.e.f\n}"), "{text}");
         assert!(text.contains("max_file_store: 7\n  sync_interval: always\n}"), "{text}");
@@ -101,7 +121,16 @@ mod tests {
 
     #[test]
     fn only_the_durable_engine_syncs_each_write() {
-        assert!(!rendered(Durability::Interval).contains("sync_interval"));
+        assert!(!rendered(Durability::Interval, None).contains("sync_interval"));
+    }
+
+    #[test]
+    fn a_server_that_is_to_encrypt_has_its_certificates() {
+        let text = |encryption| rendered(Durability::Always, encryption);
+        assert!(!text(None).contains("tls"));
+        let server = text(Some(Encryption::Server));
+        assert!(server.contains("key_file: \"tls/server-key.pem\"") && !server.contains("verify"));
+        assert!(text(Some(Encryption::Mutual)).contains("verify: true"));
     }
 
     #[test]

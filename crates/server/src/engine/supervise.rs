@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use sinew_bus::clock;
+use sinew_bus::{Tls, clock};
 use sinew_model::grant::User;
 use sinew_model::limits::{
     ENGINE_PORT_RACES, ENGINE_RESTART_FIRST, ENGINE_RESTART_LONGEST, ENGINE_STEADY,
@@ -18,6 +18,7 @@ use super::settings::Settings;
 use super::{Config, StartError, State};
 use crate::account::{Orgs, Quota};
 use crate::context::{Context, ContextError, Login};
+use crate::tls;
 
 /// Whoever asked for the engine waits at the other end.
 type Started = oneshot::Sender<Result<Context, StartError>>;
@@ -70,6 +71,7 @@ async fn open(
     folder.end_left_behind().await?;
     let store_bytes = folder.room()?;
     let told = Told::prepare(&config, &folder)?;
+    let tls = config.encryption.map(|how| tls::prepare(folder.path(), how)).transpose()?;
     let last = earlier.as_ref().and_then(|context| ports::port_of(&context.url));
     let mut launch = Launch {
         ports: ports::pick(config.port, last)?,
@@ -91,7 +93,7 @@ async fn open(
             Err(error) => return Err(error),
         }
     };
-    let context = context(&config, &launch, &told);
+    let context = Context { tls: tls.unwrap_or_default(), ..context(&config, &launch, &told) };
     match context.save(&Context::path_in(launch.folder.path())) {
         Ok(()) => Ok((context, launch, server)),
         Err(error) => {
@@ -144,6 +146,7 @@ fn write_settings(
         accounts: &told.accounts,
         durability: config.durability,
         store_bytes,
+        encryption: config.encryption,
     };
     launch.folder.write(&launch.folder.config(), &settings.render())
 }
@@ -159,6 +162,7 @@ fn context(config: &Config, launch: &Launch, told: &Told) -> Context {
         monitor_url: launch.ports.monitor_url(),
         data_dir: launch.folder.path().to_owned(),
         durability: config.durability,
+        tls: Tls::default(),
     }
 }
 

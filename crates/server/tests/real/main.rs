@@ -17,5 +17,6 @@ mod schedule;
 mod streams;
 mod sweep;
 mod theft;
+mod tls;
 mod wake;
 mod wire;

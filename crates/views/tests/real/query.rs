@@ -242,7 +242,7 @@ async fn what_is_void_is_kept_and_counted_and_harms_nothing() {
     assert_eq!(view.show(id(2)).await.unwrap().unwrap().task.first_seq, 9);
     let counts = view.void_counts().await.unwrap();
     let count = |kind| counts.iter().find(|(it, _)| *it == kind).unwrap().1;
-    assert_eq!(VoidKind::ALL.map(count), [1, 1, 2, 2]);
+    assert_eq!(VoidKind::ALL.map(count), [1, 1, 2, 2, 0]);
     let voids = view.voids(Some(id(1)), 0).await.unwrap();
     assert_eq!(voids.len(), 4);
     assert_eq!(voids[0].reason, "it was not guarded by the task's newest entry");

@@ -87,6 +87,7 @@ pub(crate) async fn run(args: Args, global: &Global, out: Out) -> anyhow::Result
     let mut target = Target::find(global)?;
     target.as_agent(&role)?;
     let program = program(&args.cmd, &target, instance.as_ref())?;
+    let program = global.secure.hand_on(&target.config, program)?;
     let stop = signals::listen()?;
     let bus = target.connect().await?;
     let mut settings = Settings::new(role.clone());

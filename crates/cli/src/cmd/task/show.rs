@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use sinew_agent::body;
-use sinew_bus::{Bus, Logged};
+use sinew_bus::{Bus, History, Logged};
 use sinew_model::{
     TaskId,
     task::{End, Phase, State},
@@ -56,7 +56,8 @@ pub(crate) async fn run(args: &Args, global: &Global, out: Out) -> anyhow::Resul
         out.document(&json!({ "taskId": id, "state": state, "entries": entries }))?;
         return Ok(Code::Done);
     }
-    head(&id, state, out)?;
+    let signed = signed(&bus, &history, state).await?;
+    head(&id, state, &signed, out)?;
     parked(&id, state, out)?;
     out.line("")?;
     let begun = history.entries.first().map(|first| first.time);
@@ -105,11 +106,24 @@ fn by(logged: &Logged) -> String {
     by.instance.as_ref().map_or_else(|| by.role.to_string(), ToString::to_string)
 }
 
-fn head(id: &TaskId, state: &State, out: Out) -> anyhow::Result<()> {
+/// Who delegated it, by their signature; empty where nothing here is signed.
+async fn signed(bus: &Bus, history: &History, state: &State) -> anyhow::Result<String> {
+    let (Some(assignment), Some(first)) = (&state.assignment, history.entries.first()) else {
+        return Ok(String::new());
+    };
+    let verdict = bus.verify_delegator(&first.verdict, assignment, first.time).await?;
+    Ok(match verdict.sender() {
+        Some(sender) => format!(", signed by {sender}"),
+        None if bus.identity().verifies => ", not signed".to_owned(),
+        None => String::new(),
+    })
+}
+
+fn head(id: &TaskId, state: &State, signed: &str, out: Out) -> anyhow::Result<()> {
     out.line(format_args!("task      {id}"))?;
     if let Some(it) = &state.assignment {
         out.line(format_args!("title     {}", text::clean(&it.title)))?;
-        out.line(format_args!("for       {} (from {})", it.role, it.delegator))?;
+        out.line(format_args!("for       {} (from {}{signed})", it.role, it.delegator))?;
         if let Some(claim) = &it.input_ref {
             out.line(format_args!("input     {} bytes in {}", claim.bytes, claim.object))?;
         }
