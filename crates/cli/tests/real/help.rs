@@ -3,13 +3,16 @@
 
 use crate::kit::Place;
 
-const VERBS: [&[&str]; 36] = [
+const VERBS: [&[&str]; 48] = [
     &[],
     &["up"],
     &["server"],
     &["agent"],
     &["agent", "run"],
     &["agent", "list"],
+    &["agent", "show"],
+    &["agent", "describe"],
+    &["agent", "forget"],
     &["agent", "pause"],
     &["agent", "resume"],
     &["agent", "drain"],
@@ -24,7 +27,16 @@ const VERBS: [&[&str]; 36] = [
     &["task", "refuse"],
     &["task", "retry"],
     &["task", "cancel"],
+    &["inbox", "send"],
+    &["inbox", "reply"],
     &["inbox", "read"],
+    &["inbox", "ack"],
+    &["inbox", "unread"],
+    &["inbox", "history"],
+    &["broadcast", "send"],
+    &["broadcast", "ack"],
+    &["broadcast", "status"],
+    &["broadcast", "list"],
     &["events", "emit"],
     &["events", "tail"],
     &["topology", "plan"],

@@ -10,9 +10,11 @@
 mod agent;
 mod demo;
 mod help;
+mod inbox;
 mod kit;
 mod orphan;
 mod parked;
+mod registry;
 mod schedule;
 mod task;
 mod up;
