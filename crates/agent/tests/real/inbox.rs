@@ -90,7 +90,7 @@ async fn two_replicas_share_an_inbox_and_each_message_is_handled_once() {
     let backbone = Backbone::start().await;
     let ceo = backbone.client("ceo");
     let mut replicas = Vec::new();
-    let (done, mut handled) = tokio::sync::mpsc::unbounded_channel();
+    let (done, mut handled) = tokio::sync::mpsc::channel(400);
     for replica in 0..2 {
         let bus = connect(&backbone.server).await;
         let inbox = sinew_agent::Inbox::of(bus, role("cto"));
@@ -101,7 +101,7 @@ async fn two_replicas_share_an_inbox_and_each_message_is_handled_once() {
                 let letter = letter(reader.next().await.unwrap());
                 let said = says(&letter);
                 letter.ack().await.unwrap();
-                done.send((replica, said)).unwrap();
+                done.send((replica, said)).await.unwrap();
             }
         }));
     }
