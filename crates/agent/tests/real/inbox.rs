@@ -16,7 +16,7 @@ use sinew_model::{
     mail::MailError,
     stream::{AGENT_MAIL, inbox_consumer},
 };
-use sinew_testkit::wait;
+use sinew_testkit::{NatsServer, wait};
 
 use crate::kit::{Backbone, Gate, PATIENCE, connect, role};
 
@@ -340,7 +340,7 @@ async fn a_broadcast_knows_who_has_acknowledged_it_and_who_is_silent() {
 
 #[tokio::test]
 async fn a_task_sends_each_message_once_however_often_it_is_tried() {
-    let backbone = Backbone::start().await;
+    let backbone = forgetful().await;
     let ceo = backbone.client("ceo");
     let handler = |task: Context| async move {
         task.send(Message::new(role("writer"), json!({ "text": "first" }))).await?;
@@ -365,7 +365,7 @@ async fn a_task_sends_each_message_once_however_often_it_is_tried() {
 
 #[tokio::test]
 async fn what_a_task_recorded_and_did_not_send_is_sent_at_its_end_by_whoever_ends_it() {
-    let backbone = Backbone::start().await;
+    let backbone = forgetful().await;
     let ceo = backbone.client("ceo");
     let gate = Gate::shut();
     let runtime = backbone.run(backbone.settings("cto"), gate.handler()).await;
@@ -386,9 +386,20 @@ async fn what_a_task_recorded_and_did_not_send_is_sent_at_its_end_by_whoever_end
     })
     .await;
     runtime.stop().await;
+    let one = async || match backbone.inbox("cfo").await.len() {
+        2 => Ok(()),
+        count => Err(format!("{count} messages")),
+    };
+    wait::holds("one message, past the window", Duration::from_millis(300), one).await;
     let state = ceo.state(&id).await.unwrap().unwrap();
     ceo.finish(&state).await.unwrap();
     assert_eq!(backbone.inbox("cfo").await.len(), 2, "it was there");
+}
+
+/// A stream that forgets the ids of messages at once, so that it does not hide what is sent twice.
+async fn forgetful() -> Backbone {
+    let overlay = "[streams.AGENT_MAIL]\nduplicate_window = \"100ms\"";
+    Backbone::with(NatsServer::start(), overlay).await
 }
 
 async fn ceo_mail(backbone: &Backbone) -> sinew_model::mail::Mail {
