@@ -10,11 +10,13 @@
 mod agent;
 mod demo;
 mod help;
+mod inbox;
 mod kit;
 mod meeting;
 mod org;
 mod orphan;
 mod parked;
+mod registry;
 mod schedule;
 mod secure;
 mod task;

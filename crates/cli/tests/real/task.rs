@@ -181,5 +181,5 @@ fn a_reader_that_has_left_is_no_error() {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert!(output.stderr.is_empty(), "{output:?}");
     let listed = Done::of(&mut place.command(&["schema", "nothing"]));
-    listed.says(3, "there are assignment");
+    listed.says(3, "there are acknowledgement, assignment");
 }

@@ -10,7 +10,7 @@ use sinew_model::{
 const ROLES: [&str; 6] = ["ceo", "cto", "cfo", "writer", "artist", "lawyer"];
 
 fn role(at: usize) -> Role {
-    ROLES[at % ROLES.len()].parse().unwrap()
+    ROLES.get(at % ROLES.len()).unwrap().parse().unwrap()
 }
 
 fn mail(audience: &[usize], by: Option<i64>) -> Mail {

@@ -129,10 +129,10 @@ async fn rows(client: &Client, args: &Args) -> anyhow::Result<Vec<Row>> {
     Ok(rows.filter(|row| state.is_none_or(|state| row.state == state)).collect())
 }
 
-/// A row for each instance; and one for the role where none of them is awake.
+/// A row for each instance; and one for the role where there is none.
 fn of_role(known: &Known) -> Vec<Row> {
     let mut rows: Vec<Row> = known.instances.iter().map(|it| of_member(known, it)).collect();
-    if !known.instances.iter().any(|it| it.state.is_awake()) {
+    if known.state == Standing::Asleep {
         rows.push(Row {
             role: known.role.clone(),
             instance: None,
