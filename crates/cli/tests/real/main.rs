@@ -13,6 +13,7 @@ mod help;
 mod kit;
 mod orphan;
 mod parked;
+mod scale;
 mod schedule;
 mod task;
 mod up;

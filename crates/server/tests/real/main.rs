@@ -10,6 +10,7 @@ mod bodies;
 mod engine;
 mod orphan;
 mod room;
+mod scale;
 mod schedule;
 mod streams;
 mod sweep;
