@@ -128,6 +128,12 @@ impl Candidate {
         self.held.is_some()
     }
 
+    /// Whether another one has the lease as far as it knows.
+    #[must_use]
+    pub fn is_anothers(&self) -> bool {
+        self.seen().is_some_and(|record| !record.released && record.holder != self.me)
+    }
+
     /// The record as it was last seen.
     #[must_use]
     pub fn seen(&self) -> Option<&LeaseRecord> {
@@ -151,7 +157,8 @@ impl Candidate {
             Step::Write { expect: seen.seq, record: self.record(term.saturating_add(1), at) };
         match &seen.record {
             None => take,
-            Some(record) if record.released => take,
+            // Its own name is on it: an answer was lost, or the server was away.
+            Some(record) if record.released || record.holder == self.me => take,
             Some(record) => {
                 let over = seen.since.plus(Duration::from_millis(record.ttl_millis));
                 if now >= over { take } else { Step::Wait(over) }
@@ -260,7 +267,15 @@ mod tests {
     #[test]
     fn a_lost_write_makes_it_look_again() {
         let mut a = holder();
+        let record = a.seen().cloned();
         a.lost();
         assert_eq!((a.fence(at(1)), a.next(at(1), at(1))), (None, Step::Look));
+        // What it finds is its own, so it need not wait; another one must.
+        a.looked(1, record.clone(), at(2));
+        assert!(!a.is_anothers());
+        assert!(matches!(a.next(at(2), at(2)), Step::Write { expect: 1, .. }));
+        let mut b = Candidate::new("b".to_owned(), TTL);
+        b.looked(1, record, at(2));
+        assert!(b.is_anothers());
     }
 }

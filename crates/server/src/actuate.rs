@@ -130,7 +130,7 @@ impl Actuator {
                 () = tokio::time::sleep_until(next) => {}
                 end = children.next_end() => self.ended(end),
                 hint = hints.next() => match hint {
-                    Some(hint) => self.hear(hint.payload()),
+                    Some(hint) => self.hear(hint.payload(), Duration::MAX),
                     None => return,
                 },
             }
@@ -141,13 +141,14 @@ impl Actuator {
     async fn read_signal(&mut self) {
         let scaling = self.bus.subjects().system_scaling();
         match self.bus.last(SYSTEM, scaling.as_str()).await {
-            Ok(Some(last)) => self.hear(&last.payload),
+            Ok(Some(last)) => self.hear(&last.payload, 3 * SIGNAL_EVERY),
             Ok(None) => {}
             Err(error) => tracing::debug!(%error, "the last signal can't be read"),
         }
     }
 
-    fn hear(&mut self, body: &[u8]) {
+    /// Takes in a signal that is no older than `age`.
+    fn hear(&mut self, body: &[u8], age: Duration) {
         let signal: Signal = match serde_json::from_slice(body) {
             Ok(signal) => signal,
             Err(error) => {
@@ -156,7 +157,7 @@ impl Actuator {
             }
         };
         let is_ours = signal.org_id == *self.bus.subjects().org();
-        let is_fresh = clock::now().since(signal.at) < 3 * SIGNAL_EVERY;
+        let is_fresh = clock::now().since(signal.at) <= age;
         let is_fenced_off = self.signal.as_ref().is_some_and(|known| signal.term < known.term);
         if is_ours && is_fresh && !is_fenced_off {
             self.signal = Some(signal);
@@ -169,6 +170,10 @@ impl Actuator {
         self.standing.leads(LeaseName::Actuator, leads);
         let living = self.presence.living();
         self.members.see(&living);
+        if !leads && !self.lease.is_anothers() {
+            // The server is away, or the lease changes hands: that is no reason to stop anybody.
+            return;
+        }
         let team = Arc::clone(&self.team.borrow_and_update());
         let known: BTreeSet<Role> =
             team.roles.keys().cloned().chain(self.members.roles()).collect();
@@ -208,8 +213,11 @@ impl Actuator {
 
     /// Instances of a role that take work and that others started.
     fn foreign(&self, role: &Role, living: &[Heartbeat]) -> u32 {
+        // A process that was of here and is no more may still be heard of for a moment.
+        let ours = format!("{role}-{}-", self.launch.tag);
         let is_foreign = |it: &&Heartbeat| {
-            it.role == *role && !it.leaving && !it.draining && !self.members.has(&it.instance)
+            let is_ours = it.instance.as_str().starts_with(&ours);
+            it.role == *role && !it.leaving && !it.draining && !is_ours
         };
         u32::try_from(living.iter().filter(is_foreign).count()).unwrap_or(u32::MAX)
     }

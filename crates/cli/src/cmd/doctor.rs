@@ -1,5 +1,7 @@
 //! `sinew doctor`: looks at everything that must be well, and says how to mend what is not.
 
+mod deployment;
+
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use serde::Serialize;
@@ -20,7 +22,7 @@ use crate::{
 /// Clocks further apart than this make times in lists misleading, and deadlines early or late.
 const CLOCKS_APART: Duration = Duration::from_secs(2);
 
-/// Check the installation and the connection, and say how to mend what is wrong.
+/// Check the installation, the connection and the deployment, and say how to mend what is wrong.
 ///
 /// Ends with 1 if something is wrong.
 #[derive(Clone, Debug, clap::Args)]
@@ -136,6 +138,7 @@ async fn backbone(global: &Global) -> Vec<Finding> {
     findings.push(topology(&bus).await);
     findings.push(clocks(&bus).await);
     findings.push(views(&target, &bus).await);
+    findings.extend(deployment::findings(&bus).await);
     findings
 }
 

@@ -17,6 +17,7 @@ mod org;
 mod orphan;
 mod parked;
 mod registry;
+mod scale;
 mod schedule;
 mod secure;
 mod task;

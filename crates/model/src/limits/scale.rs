@@ -100,8 +100,8 @@ pub const CRASH_STEADY: Duration = Duration::from_secs(10);
 pub const INSTANCE_START: Duration = Duration::from_secs(60);
 
 /// How long agents may take after SIGTERM when their `up` ends, before SIGKILL: the time that
-/// running programs have to end, and a little for the last word.
-pub const TEAM_STOP: Duration = Duration::from_secs(15);
+/// running programs have to end, the grace of those that do not, and a little for the last word.
+pub const TEAM_STOP: Duration = Duration::from_secs(20);
 
 /// How long the agents of a team let running programs go on after `up` was told to end.
 pub const TEAM_DRAIN: Duration = Duration::from_secs(10);
@@ -121,3 +121,6 @@ pub const STUCK_AFTER: Duration = Duration::from_secs(10);
 
 /// Steps of the controller of a team that may wait: each child sends one.
 pub const TEAM_EVENTS: usize = 1_024;
+
+/// Roles whose consumers are taken away at one look, so that no signal waits for it.
+pub const RETIRED_AT_ONCE: usize = 20;

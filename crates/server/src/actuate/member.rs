@@ -84,10 +84,6 @@ impl Members {
         self.0.keys().cloned()
     }
 
-    pub(crate) fn has(&self, instance: &InstanceId) -> bool {
-        self.0.values().flat_map(|it| it.values()).any(|child| child.instance == *instance)
-    }
-
     /// Those of a role, as one plans with them; `member` is what they are to be started as.
     pub(crate) fn of(&self, role: &Role, member: Option<&Member>) -> Vec<Instance> {
         let all = self.0.get(role).into_iter().flatten();

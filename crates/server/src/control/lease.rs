@@ -33,6 +33,11 @@ impl Lease {
         self.candidate.fence(self.now())
     }
 
+    /// Whether another one holds it, as far as is known.
+    pub(crate) fn is_anothers(&self) -> bool {
+        self.candidate.is_anothers()
+    }
+
     /// Does what is due, and says by what it may act now. To be called at least as often as
     /// [`LEASE_LOOK`].
     pub(crate) async fn step(&mut self) -> Option<Fence> {

@@ -20,7 +20,10 @@ use sinew_bus::{Bus, Hints, Outgoing, PublishError, clock};
 use sinew_model::{
     Address, Band, Role, Time,
     lease::{Fence, LeaseName},
-    limits::{HEARTBEAT_EVERY, SCALE_EVERY, SCALE_SOONEST, SIGNAL_EVERY, STUCK_AFTER, TRY_AGAIN},
+    limits::{
+        HEARTBEAT_EVERY, RETIRED_AT_ONCE, SCALE_EVERY, SCALE_SOONEST, SIGNAL_EVERY, STUCK_AFTER,
+        TRY_AGAIN,
+    },
     scale::{Decision, Last, Limits, Load, Meter, RoleSignal, Sample, Signal, decide},
     stream::{AGENT_TASKS, SYSTEM, work_consumer_name},
     team::Team,
@@ -228,8 +231,8 @@ impl Scaler {
             roles,
             extra: serde_json::Map::new(),
         };
+        self.say(&signal).await;
         self.retire(&signal).await;
-        self.say(signal).await;
     }
 
     fn decide(&mut self, role: &Role, seen: Seen, (arrived, limits): (u64, &Limits)) -> RoleSignal {
@@ -270,6 +273,7 @@ impl Scaler {
 
     /// Takes the consumers away of roles that sleep.
     async fn retire(&mut self, signal: &Signal) {
+        let mut looked = 0;
         for it in &signal.roles {
             let sleeps =
                 it.replicas == 0 && it.running == 0 && it.backlog == 0 && it.in_flight == 0;
@@ -277,9 +281,10 @@ impl Scaler {
                 self.awake.insert(it.role.clone());
                 continue;
             }
-            if !self.awake.contains(&it.role) {
+            if looked == RETIRED_AT_ONCE || !self.awake.contains(&it.role) {
                 continue;
             }
+            looked += 1;
             let mut gone = true;
             for band in Band::ALL {
                 let name = work_consumer_name(&it.role, band);
@@ -298,7 +303,7 @@ impl Scaler {
     }
 
     /// Says it where it is news, or where it was not said for a while.
-    async fn say(&mut self, signal: Signal) {
+    async fn say(&mut self, signal: &Signal) {
         let is_news = self
             .said
             .as_ref()
@@ -306,7 +311,7 @@ impl Scaler {
         // The lease may have run out during the look.
         let Some(fence) = self.lease.fence().filter(|_| is_news) else { return };
         let subjects = self.bus.subjects();
-        let body = match serde_json::to_vec(&signal) {
+        let body = match serde_json::to_vec(signal) {
             Ok(body) => body,
             Err(error) => {
                 tracing::error!(%error, "a signal can't be written down");
@@ -318,7 +323,7 @@ impl Scaler {
             .expecting(&subjects.lease(LeaseName::Scaler), fence.seq)
             .patience(Duration::from_secs(2));
         match self.bus.publish(out).await {
-            Ok(_) => self.said = Some((signal, clock::instant())),
+            Ok(_) => self.said = Some((signal.clone(), clock::instant())),
             Err(PublishError::Conflict { .. }) => {
                 tracing::warn!(term = fence.term, "another scaler leads; this one is fenced off");
                 self.lease.lost();

@@ -13,6 +13,7 @@ mod meeting;
 mod org;
 mod orphan;
 mod room;
+mod scale;
 mod schedule;
 mod streams;
 mod sweep;
