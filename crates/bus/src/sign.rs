@@ -41,6 +41,7 @@ use crate::{
 };
 
 pub use creds::CredsError;
+pub(crate) use creds::claims;
 use senders::{Known, Senders};
 
 /// Whose signatures count, and what is asked of them.

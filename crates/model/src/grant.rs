@@ -11,6 +11,7 @@ mod table;
 
 use crate::{
     id::Role,
+    stream::Shelf,
     subject::{Band, Subjects},
 };
 
@@ -171,6 +172,16 @@ impl Whose<'_> {
                     let name = crate::stream::work_consumer_name(role, band);
                     (name, subjects.tasks(role, band).into())
                 })
+                .into(),
+            Self::Everybody => vec![("*".to_owned(), ">".to_owned())],
+        }
+    }
+
+    /// The consumers of its inbox, each with its filter.
+    fn inbox(&self, subjects: &Subjects) -> Vec<(String, String)> {
+        match self {
+            Self::Of(role) => Shelf::ALL
+                .map(|it| (it.consumer_name(role), it.subject(subjects, role).into()))
                 .into(),
             Self::Everybody => vec![("*".to_owned(), ">".to_owned())],
         }

@@ -14,7 +14,7 @@ use sinew_model::{
     Band, Role,
     limits::MAIL_BYTES,
     mail::MailError,
-    stream::{AGENT_MAIL, inbox_consumer},
+    stream::{AGENT_MAIL, Shelf},
 };
 use sinew_testkit::{NatsServer, wait};
 
@@ -42,8 +42,8 @@ fn says(letter: &Letter) -> String {
 
 /// Hands out again soon what nobody acks.
 async fn impatient(backbone: &Backbone, of: &Role) {
-    for band in Band::ALL {
-        let mut spec = inbox_consumer(backbone.bus.subjects(), of, band);
+    for shelf in Shelf::ALL {
+        let mut spec = shelf.consumer(backbone.bus.subjects(), of);
         spec.ack_wait = Duration::from_millis(300);
         ensure_consumer(&backbone.bus, AGENT_MAIL, &spec).await.unwrap();
     }

@@ -43,7 +43,7 @@ pub struct ScanError {
 pub struct Scan {
     bus: Bus,
     stream: String,
-    filters: Vec<String>,
+    filter: String,
     /// The next sequence to be read.
     from: u64,
     /// Messages that are not read yet, as far as is known.
@@ -89,23 +89,10 @@ impl Bus {
     /// # Errors
     /// When it cannot begin, see [`ScanError`].
     pub async fn scan(&self, stream: &str, filter: &str, from: u64) -> Result<Scan, ScanError> {
-        self.scan_all(stream, vec![filter.to_owned()], from).await
-    }
-
-    /// As [`Bus::scan`], for several filters that do not overlap, in the order of the stream.
-    ///
-    /// # Errors
-    /// When it cannot begin, see [`ScanError`].
-    pub async fn scan_all(
-        &self,
-        stream: &str,
-        filters: Vec<String>,
-        from: u64,
-    ) -> Result<Scan, ScanError> {
         let mut scan = Scan {
             bus: self.clone(),
             stream: stream.to_owned(),
-            filters,
+            filter: filter.to_owned(),
             from: from.max(1),
             pending: 0,
             connections: self.connections(),
@@ -161,16 +148,13 @@ impl Scan {
         self.connections.mark_unchanged();
         let name = format!("scan-{}", clock::unique());
         // With the filter in the subject, a permission on the subject bounds what is read.
-        let call = match self.filters.as_slice() {
-            [filter] => format!("CONSUMER.CREATE.{}.{name}.{filter}", self.stream),
-            _ => format!("CONSUMER.CREATE.{}.{name}", self.stream),
-        };
+        let call = format!("CONSUMER.CREATE.{}.{name}.{}", self.stream, self.filter);
         let request = json!({
             "stream_name": self.stream,
             "action": "create",
             "config": {
                 "name": name,
-                "filter_subjects": self.filters,
+                "filter_subject": self.filter,
                 "deliver_policy": "by_start_sequence",
                 "opt_start_seq": self.from,
                 "ack_policy": "none",

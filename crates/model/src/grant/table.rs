@@ -3,8 +3,9 @@
 use super::{Rule, Scope, Way, inbox_prefix};
 use crate::{
     stream::{
-        AGENT_CONTROL, AGENT_MAIL, AGENT_PRESENCE, AGENT_TASKS, BODIES, ENDS_CONSUMER, FIRINGS,
-        MEETINGS, OBJ_BODIES, ORG_EVENTS, TASK_LOG, TASK_RECURRING, TASK_SCHEDULES,
+        AGENT_CARDS, AGENT_CONTROL, AGENT_MAIL, AGENT_PRESENCE, AGENT_TASKS, BODIES, ENDS_CONSUMER,
+        FIRINGS, MEETINGS, OBJ_BODIES, ORG_EVENTS, ORG_EVIDENCE, ORG_SENDERS, SYSTEM, TASK_LOG,
+        TASK_RECURRING, TASK_SCHEDULES,
     },
     subject::Subjects,
     task::Transition,
@@ -35,6 +36,12 @@ pub enum Action {
     Meet,
     /// Show signs of life of its own role.
     Beat,
+    /// Say what its own role can do, and what it has taken note of.
+    Introduce,
+    /// Show the certificate of a key.
+    Vouch,
+    /// Keep what was refused for its signature.
+    Accuse,
     /// Pull the work of its own role.
     PullOwn,
     /// End deliveries of its own role.
@@ -49,6 +56,16 @@ pub enum Action {
     ReadPresence,
     /// Hear and read what meetings said.
     ReadMeetings,
+    /// Read what was sent to everybody, and who has taken note of it.
+    ReadBroadcasts,
+    /// Read what each role can do.
+    ReadCards,
+    /// Read the certificates of keys.
+    ReadSenders,
+    /// Read what was refused for its signature.
+    ReadEvidence,
+    /// Read how servers fare, and how many instances each role is to have.
+    ReadSystem,
     /// Read large bodies.
     ReadBodies,
     /// See which tasks recur.
@@ -61,8 +78,12 @@ pub enum Action {
     ReadQueues,
     /// Stop the flow of work and let it go on.
     Control,
+    /// Say how servers fare, and how many instances each role is to have.
+    Govern,
     /// Show signs of life of another role.
     BeatForOthers,
+    /// Say what another role can do, and what it has taken note of.
+    IntroduceOthers,
     /// Pull the work of another role.
     PullForOthers,
     /// End deliveries of another role.
@@ -91,13 +112,14 @@ pub enum Action {
 
 const AGENTS_AND_OWNERS: [bool; 4] = [true, false, true, true];
 const EVERYBODY: [bool; 4] = [true, true, true, true];
+const ONLOOKERS: [bool; 4] = [false, true, true, true];
 const OWNERS: [bool; 4] = [false, false, true, true];
 const CONTROLLERS: [bool; 4] = [false, false, false, true];
 const NOBODY: [bool; 4] = [false, false, false, false];
 
 impl Action {
     /// All actions.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 47] = [
         Self::Delegate,
         Self::SendMail,
         Self::Broadcast,
@@ -109,6 +131,9 @@ impl Action {
         Self::Emit,
         Self::Meet,
         Self::Beat,
+        Self::Introduce,
+        Self::Vouch,
+        Self::Accuse,
         Self::PullOwn,
         Self::AckOwn,
         Self::ReadOwnMail,
@@ -116,13 +141,20 @@ impl Action {
         Self::ReadEvents,
         Self::ReadPresence,
         Self::ReadMeetings,
+        Self::ReadBroadcasts,
+        Self::ReadCards,
+        Self::ReadSenders,
+        Self::ReadEvidence,
+        Self::ReadSystem,
         Self::ReadBodies,
         Self::ReadRecurring,
         Self::ReadControl,
         Self::Inspect,
         Self::ReadQueues,
         Self::Control,
+        Self::Govern,
         Self::BeatForOthers,
+        Self::IntroduceOthers,
         Self::PullForOthers,
         Self::AckForOthers,
         Self::ReadOthersMail,
@@ -150,6 +182,9 @@ impl Action {
             | Self::Emit
             | Self::Meet
             | Self::Beat
+            | Self::Introduce
+            | Self::Vouch
+            | Self::Accuse
             | Self::PullOwn
             | Self::AckOwn
             | Self::ReadOwnMail
@@ -158,14 +193,21 @@ impl Action {
             | Self::ReadEvents
             | Self::ReadPresence
             | Self::ReadMeetings
+            | Self::ReadBroadcasts
+            | Self::ReadCards
+            | Self::ReadSenders
+            | Self::ReadSystem
             | Self::ReadBodies
             | Self::ReadRecurring
             | Self::ReadControl
             | Self::Inspect
             | Self::HearReplies => EVERYBODY,
+            Self::ReadEvidence => ONLOOKERS,
             Self::Revive
             | Self::Control
+            | Self::Govern
             | Self::BeatForOthers
+            | Self::IntroduceOthers
             | Self::PullForOthers
             | Self::AckForOthers
             | Self::ReadOthersMail
@@ -192,6 +234,9 @@ impl Action {
             Self::Emit => "tell what was done",
             Self::Meet => "speak in meetings",
             Self::Beat => "show signs of life of its own role",
+            Self::Introduce => "say what its own role can do and has taken note of",
+            Self::Vouch => "show the certificate of a key",
+            Self::Accuse => "keep what was refused for its signature",
             Self::PullOwn => "pull the work of its own role",
             Self::AckOwn => "end deliveries of its own role",
             Self::ReadOwnMail => "read what was sent to its own role",
@@ -199,13 +244,20 @@ impl Action {
             Self::ReadEvents => "read what was told, and the samples of runtimes",
             Self::ReadPresence => "see who is alive",
             Self::ReadMeetings => "read and hear meetings",
+            Self::ReadBroadcasts => "read what was sent to everybody, and who took note of it",
+            Self::ReadCards => "read what each role can do",
+            Self::ReadSenders => "read the certificates of keys",
+            Self::ReadEvidence => "read what was refused for its signature",
+            Self::ReadSystem => "read how servers fare, and how many instances there are to be",
             Self::ReadBodies => "read large bodies",
             Self::ReadRecurring => "see which tasks recur",
             Self::ReadControl => "see and hear where the flow of work is stopped",
             Self::Inspect => "look at the streams, and at what the queues hold",
             Self::ReadQueues => "look at messages that wait in a queue or a schedule",
             Self::Control => "stop the flow of work and let it go on",
+            Self::Govern => "say how servers fare, and how many instances there are to be",
             Self::BeatForOthers => "show signs of life of another role",
+            Self::IntroduceOthers => "say what another role can do and has taken note of",
             Self::PullForOthers => "pull the work of another role",
             Self::AckForOthers => "end deliveries of another role",
             Self::ReadOthersMail => "read what was sent to another role",
@@ -235,8 +287,13 @@ impl Action {
             | Self::Emit
             | Self::Meet
             | Self::Control
+            | Self::Govern
             | Self::Beat
             | Self::BeatForOthers
+            | Self::Introduce
+            | Self::IntroduceOthers
+            | Self::Vouch
+            | Self::Accuse
             | Self::Impersonate => saying(self, scope),
             Self::PullOwn | Self::PullForOthers => pulling(scope),
             Self::AckOwn | Self::AckForOthers => acking(scope),
@@ -246,10 +303,15 @@ impl Action {
             | Self::ReadEvents
             | Self::ReadPresence
             | Self::ReadMeetings
+            | Self::ReadBroadcasts
+            | Self::ReadCards
+            | Self::ReadEvidence
+            | Self::ReadSystem
             | Self::ReadControl => reading(self, scope),
             Self::KeepBodies => keeping_bodies(),
             Self::ReadBodies
             | Self::ReadRecurring
+            | Self::ReadSenders
             | Self::Inspect
             | Self::ReadQueues
             | Self::Manage
@@ -279,7 +341,9 @@ fn saying(action: Action, scope: &Scope<'_>) -> Vec<Rule> {
     #[expect(clippy::wildcard_enum_match_arm, reason = "the caller sends only what is said here")]
     let patterns = match action {
         Action::Delegate => vec![under("agents.*.tasks"), under("agents.*.tasks.*")],
-        Action::SendMail => vec![under("agents.*.inbox"), under("agents.*.meetings")],
+        Action::SendMail => {
+            ["inbox", "inbox.*", "meetings"].map(|it| under(&format!("agents.*.{it}"))).into()
+        }
         Action::Broadcast => vec![under("agents.broadcast")],
         Action::Schedule => vec![under("schedules.*")],
         Action::Recur => vec![under("recurring.*")],
@@ -295,6 +359,14 @@ fn saying(action: Action, scope: &Scope<'_>) -> Vec<Rule> {
         Action::Beat | Action::BeatForOthers => {
             vec![under(&format!("agents.{}.heartbeat", scope.own.token()))]
         }
+        Action::Introduce | Action::IntroduceOthers => ["card", "acknowledged.*"]
+            .map(|it| under(&format!("agents.{}.{it}", scope.own.token())))
+            .into(),
+        Action::Vouch => vec![under(&format!("org.{org}.senders.*"))],
+        Action::Accuse => vec![under(&format!("org.{org}.evidence.*.*"))],
+        Action::Govern => {
+            ["health", "scaling", "leases.*.*"].map(|it| under(&format!("org.system.{it}"))).into()
+        }
         Action::Impersonate => vec![under(&format!("org.{org}.tasks.*")), under("due.>")],
         _ => Vec::new(),
     };
@@ -302,19 +374,24 @@ fn saying(action: Action, scope: &Scope<'_>) -> Vec<Rule> {
 }
 
 fn pulling(scope: &Scope<'_>) -> Vec<Rule> {
-    let mut rules = Vec::new();
-    for (name, filter) in scope.own.consumers(scope.subjects) {
-        let at = format!("{AGENT_TASKS}.{name}");
-        rules.extend(publish([
-            format!("$JS.API.CONSUMER.CREATE.{at}.{filter}"),
-            format!("$JS.API.CONSUMER.INFO.{at}"),
-            format!("$JS.API.CONSUMER.MSG.NEXT.{at}"),
-        ]));
-    }
+    let mut rules = consuming(AGENT_TASKS, &scope.own.consumers(scope.subjects));
     // Bands come into use when somebody delegates to them, which the runtime hears.
     let bands = format!("agents.{}.tasks.*", scope.own.token());
     rules.extend(subscribe([scope.subjects.pattern(&bands)]));
     rules
+}
+
+/// To make consumers with just these filters, and to pull from them.
+fn consuming(stream: &str, consumers: &[(String, String)]) -> Vec<Rule> {
+    let each = |(name, filter): &(String, String)| {
+        let at = format!("{stream}.{name}");
+        publish([
+            format!("$JS.API.CONSUMER.CREATE.{at}.{filter}"),
+            format!("$JS.API.CONSUMER.INFO.{at}"),
+            format!("$JS.API.CONSUMER.MSG.NEXT.{at}"),
+        ])
+    };
+    consumers.iter().flat_map(each).collect()
 }
 
 fn acking(scope: &Scope<'_>) -> Vec<Rule> {
@@ -362,9 +439,32 @@ fn reading(action: Action, scope: &Scope<'_>) -> Vec<Rule> {
     match action {
         Action::ReadOwnMail | Action::ReadOthersMail => {
             let role = scope.own.token();
-            let own = [format!("agents.{role}.inbox"), format!("agents.{role}.meetings")];
-            let [inbox, meetings] = own.map(|it| under(&it));
-            scanning(AGENT_MAIL, &[inbox, meetings, under("agents.broadcast")])
+            let mut filters: Vec<String> = ["inbox", "inbox.urgent", "inbox.low", "meetings"]
+                .map(|it| under(&format!("agents.{role}.{it}")))
+                .into();
+            filters.push(under("agents.broadcast"));
+            let mut rules = scanning(AGENT_MAIL, &filters);
+            let consumers = scope.own.inbox(scope.subjects);
+            rules.extend(consuming(AGENT_MAIL, &consumers));
+            rules.extend(acks(consumers.iter().map(|(name, _)| (AGENT_MAIL, name.as_str()))));
+            rules
+        }
+        Action::ReadBroadcasts => {
+            scanning(AGENT_MAIL, &[under("agents.broadcast"), under("agents.*.acknowledged.*")])
+        }
+        Action::ReadCards => {
+            let mut rules = scanning(AGENT_CARDS, &[under("agents.*.card")]);
+            rules.extend(publish([format!("$JS.API.STREAM.MSG.GET.{AGENT_CARDS}")]));
+            rules
+        }
+        Action::ReadEvidence => {
+            scanning(ORG_EVIDENCE, &[under(&format!("org.{org}.evidence.*.*"))])
+        }
+        Action::ReadSystem => {
+            let subjects = ["health", "scaling"].map(|it| under(&format!("org.system.{it}")));
+            let mut rules = scanning(SYSTEM, &subjects);
+            rules.extend(publish([format!("$JS.API.STREAM.MSG.GET.{SYSTEM}")]));
+            rules
         }
         Action::ReadLog => {
             let logs = under(&format!("org.{org}.tasks.*.*"));
@@ -383,7 +483,9 @@ fn reading(action: Action, scope: &Scope<'_>) -> Vec<Rule> {
         }
         Action::ReadPresence => scanning(AGENT_PRESENCE, &[under("agents.*.heartbeat")]),
         Action::ReadMeetings => {
-            scanning(MEETINGS, &[under("meetings.*.messages"), under("meetings.*.decisions")])
+            let mut rules = scanning(MEETINGS, &[under("meetings.*.*")]);
+            rules.extend(publish([format!("$JS.API.STREAM.MSG.GET.{MEETINGS}")]));
+            rules
         }
         Action::ReadControl => {
             let mut rules = subscribe([under("agents.*.control.>")]);
@@ -395,7 +497,7 @@ fn reading(action: Action, scope: &Scope<'_>) -> Vec<Rule> {
 }
 
 /// The streams that a look without names is about.
-const STREAMS: [&str; 10] = [
+const STREAMS: [&str; 14] = [
     TASK_SCHEDULES,
     AGENT_TASKS,
     TASK_LOG,
@@ -406,6 +508,10 @@ const STREAMS: [&str; 10] = [
     MEETINGS,
     OBJ_BODIES,
     AGENT_CONTROL,
+    AGENT_CARDS,
+    ORG_SENDERS,
+    ORG_EVIDENCE,
+    SYSTEM,
 ];
 
 fn asking(action: Action) -> Vec<Rule> {
@@ -422,6 +528,7 @@ fn asking(action: Action) -> Vec<Rule> {
             .into(),
         Action::ReadBodies => vec![format!("$JS.API.STREAM.MSG.GET.{OBJ_BODIES}")],
         Action::ReadRecurring => vec![format!("$JS.API.STREAM.MSG.GET.{TASK_RECURRING}")],
+        Action::ReadSenders => vec![format!("$JS.API.STREAM.MSG.GET.{ORG_SENDERS}")],
         Action::Manage => vec!["$JS.API.>".to_owned()],
         Action::AskServer => vec!["$SYS.>".to_owned()],
         _ => Vec::new(),

@@ -1,0 +1,64 @@
+//! What the login of a connection may do. The server decides that; who knows it before does not
+//! ask in vain: what the server refuses so is never answered, and looks like a lost answer.
+
+use serde_json::Value;
+use sinew_model::grant;
+
+use crate::{
+    connect::{Auth, Bus},
+    sign,
+};
+
+/// Where a connection may send.
+#[derive(Debug, Default)]
+pub(crate) struct Rights {
+    /// The patterns; `None` where nothing says that something is refused.
+    publish: Option<Vec<String>>,
+}
+
+impl Rights {
+    /// What the JWT of a `.creds` file says; another login says nothing.
+    pub(crate) async fn of(auth: &Auth) -> Self {
+        let Auth::Credentials(path) = auth else { return Self::default() };
+        let claims = sign::claims(path).await;
+        Self { publish: claims.as_ref().and_then(publish) }
+    }
+
+    fn may_publish(&self, subject: &str) -> bool {
+        let covers = |patterns: &Vec<String>| patterns.iter().any(|it| grant::covers(it, subject));
+        self.publish.as_ref().is_none_or(covers)
+    }
+}
+
+fn publish(claims: &Value) -> Option<Vec<String>> {
+    let allowed = claims.pointer("/nats/pub/allow")?.as_array()?;
+    Some(allowed.iter().filter_map(Value::as_str).map(ToOwned::to_owned).collect())
+}
+
+impl Bus {
+    /// Whether the login may read the messages of `filter` in `stream` by [`Bus::scan`].
+    #[must_use]
+    pub fn may_scan(&self, stream: &str, filter: &str) -> bool {
+        self.rights().may_publish(&format!("$JS.API.CONSUMER.CREATE.{stream}.scan.{filter}"))
+    }
+
+    /// Whether the login may read any single message of `stream`.
+    #[must_use]
+    pub fn may_read(&self, stream: &str) -> bool {
+        self.rights().may_publish(&format!("$JS.API.STREAM.MSG.GET.{stream}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_login_without_limits_may_do_all_and_another_what_it_says() {
+        let rights = |claims: Value| Rights { publish: publish(&claims) };
+        assert!(rights(json!({ "nats": { "pub": {} } })).may_publish("a.b"));
+        let some = rights(json!({ "nats": { "pub": { "allow": ["a.*"] } } }));
+        assert!(some.may_publish("a.b") && !some.may_publish("b.a"));
+    }
+}
