@@ -19,6 +19,7 @@ mod publish;
 mod records;
 mod report;
 mod sample;
+mod signed;
 mod tasks;
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
@@ -76,6 +77,8 @@ enum Part {
     Publish,
     /// Many processes.
     Processes,
+    /// Whole task lives with and without signatures; only where it is asked for.
+    Signed,
 }
 
 /// What a stored message survives.
@@ -126,7 +129,7 @@ impl Args {
     }
 
     fn wants(&self, part: Part) -> bool {
-        self.only.is_empty() || self.only.contains(&part)
+        (self.only.is_empty() && part != Part::Signed) || self.only.contains(&part)
     }
 
     /// Whether this process is one of the many of another one that measures.
@@ -174,6 +177,10 @@ async fn run(args: &Args, server: &Server, told: impl Fn(&str)) -> Result<Report
         if args.wants(Part::Processes) {
             told(&format!("{mode}: many processes"));
             report.add(durability, processes::measure(&place, pace).await?);
+        }
+        if args.wants(Part::Signed) {
+            told(&format!("{mode}: signatures"));
+            report.add(durability, signed::measure(&place, pace).await?);
         }
         place.close().await;
     }
