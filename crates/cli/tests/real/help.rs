@@ -3,7 +3,7 @@
 
 use crate::kit::Place;
 
-const VERBS: [&[&str]; 43] = [
+const VERBS: [&[&str]; 44] = [
     &[],
     &["up"],
     &["server"],
@@ -37,6 +37,7 @@ const VERBS: [&[&str]; 43] = [
     &["schedule", "run"],
     &["schedule", "remove"],
     &["org"],
+    &["org", "init"],
     &["org", "add"],
     &["org", "list"],
     &["org", "creds"],

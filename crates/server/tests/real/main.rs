@@ -13,6 +13,7 @@ mod org;
 mod orphan;
 mod room;
 mod schedule;
+mod secured;
 mod streams;
 mod sweep;
 mod theft;
