@@ -16,8 +16,9 @@ pub const ORG_CONSUMERS: i64 = 1_000;
 /// Disk of an org, in bytes. The server sets it aside, so the sum of all orgs must fit.
 pub const ORG_STORAGE_BYTES: i64 = 256 << 20;
 
-/// The part of an org's disk that is kept for large bodies is one of so many.
-pub const ORG_BODIES_SHARE: i64 = 2;
+/// The part of an org's disk that is set aside for large bodies is one of so many: with three
+/// replicas, each of which counts, more than half of the disk is left for everything else.
+pub const ORG_BODIES_SHARE: i64 = 8;
 
 /// Memory of an org's streams, in bytes: its signs of life of some minutes. The server sets it
 /// aside too.

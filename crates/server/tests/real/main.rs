@@ -15,6 +15,7 @@ mod orphan;
 mod room;
 mod scale;
 mod schedule;
+mod secured;
 mod streams;
 mod sweep;
 mod theft;
