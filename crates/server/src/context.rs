@@ -89,6 +89,9 @@ pub struct Context {
     pub data_dir: PathBuf,
     /// What a stored message survives.
     pub durability: Durability,
+    /// Where hosts reach the MCP server, while there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mcp_url: Option<String>,
 }
 
 /// Why there is no context.
@@ -199,6 +202,7 @@ mod tests {
             monitor_url: "http://127.0.0.1:8222".to_owned(),
             data_dir: PathBuf::from("here"),
             durability: Durability::Always,
+            mcp_url: None,
         }
     }
 

@@ -163,6 +163,7 @@ fn context(config: &Config, launch: &Launch, secrets: Secrets) -> Context {
         monitor_url: launch.ports.monitor_url(),
         data_dir: launch.folder.path().to_owned(),
         durability: config.durability,
+        mcp_url: None,
     }
 }
 
