@@ -88,6 +88,9 @@ pub struct Context {
     /// The certificates of an encrypted connection.
     #[serde(default, skip_serializing_if = "Tls::is_empty")]
     pub tls: Tls,
+    /// Where hosts reach the MCP server, while there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mcp_url: Option<String>,
 }
 
 /// Why there is no context.
@@ -212,6 +215,7 @@ mod tests {
             data_dir: PathBuf::from("here"),
             durability: Durability::Always,
             tls: Tls::default(),
+            mcp_url: None,
         }
     }
 

@@ -163,6 +163,7 @@ fn context(config: &Config, launch: &Launch, told: &Told) -> Context {
         data_dir: launch.folder.path().to_owned(),
         durability: config.durability,
         tls: Tls::default(),
+        mcp_url: None,
     }
 }
 
