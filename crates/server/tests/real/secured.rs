@@ -28,7 +28,7 @@ impl Plant {
     /// A connection to one server, as a user with credentials of its own.
     async fn bus(&self, at: usize, name: &str, user: &User) -> Bus {
         let minted = self.orgs.creds(&org(name), user, None).expect("credentials");
-        let path = self.folder.join(&format!("{at}-{name}-{}.creds", user.name()));
+        let path = self.folder.join(format!("{at}-{name}-{}.creds", user.name()));
         minted.save(&path).expect("writing");
         let mut config = Config::new(self.cluster.node(at).url(), org(name));
         config.auth = Auth::Credentials(path);
