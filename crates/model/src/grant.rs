@@ -117,6 +117,15 @@ pub fn inbox_prefix(name: &str) -> String {
     format!("_INBOX.{name}")
 }
 
+/// The name of a consumer through which the user of that name reads a stream on which the consumers
+/// of others have names that everybody knows; `number` is below
+/// [`SCANS_OF_USER`](crate::limits::SCANS_OF_USER). Names of roles are lower case, so none of their
+/// consumers is called so.
+#[must_use]
+pub fn scan_name(user: &str, number: usize) -> String {
+    format!("SCAN-{number}-{user}")
+}
+
 /// To send, or to hear.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Way {

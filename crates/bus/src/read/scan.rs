@@ -25,6 +25,9 @@ use crate::{
     request::RequestError,
 };
 
+/// Another reader has a consumer of this name.
+const CONSUMER_DIFFERS: u32 = 10_148;
+
 /// Why a scan cannot go on. What passes is got over inside.
 #[derive(Debug, thiserror::Error)]
 #[error("the stream {stream} cannot be read from sequence {from} on")]
@@ -146,7 +149,17 @@ impl Scan {
     async fn begin(&mut self) -> Result<(), RequestError> {
         self.source = None;
         self.connections.mark_unchanged();
-        let name = format!("scan-{}", clock::unique());
+        let mut refused = None;
+        for name in self.bus.scan_names(&self.stream, &self.filter) {
+            match self.begin_as(&name).await {
+                Err(error) if error.refusal() == Some(CONSUMER_DIFFERS) => refused = Some(error),
+                begun => return begun,
+            }
+        }
+        refused.map_or(Ok(()), Err)
+    }
+
+    async fn begin_as(&mut self, name: &str) -> Result<(), RequestError> {
         // With the filter in the subject, a permission on the subject bounds what is read.
         let call = format!("CONSUMER.CREATE.{}.{name}.{}", self.stream, self.filter);
         let request = json!({
@@ -162,11 +175,13 @@ impl Scan {
                 "inactive_threshold": nanos(SCAN_IDLE),
                 "num_replicas": 1,
                 "mem_storage": true,
+                // So that no other reader has the same consumer by chance.
+                "metadata": { "reader": clock::unique() },
             },
         });
         let created: Created = self.bus.api(&call, &request).await?;
         self.pending = created.num_pending;
-        let target = Target::new(0, &self.stream, &name);
+        let target = Target::new(0, &self.stream, name);
         let delete = format!("$JS.API.CONSUMER.DELETE.{}.{name}", self.stream);
         let bus = self.bus.clone();
         self.source = Some(Source { bus, delete, target, count: 0, pull: None });
@@ -277,8 +292,11 @@ impl Drop for Source {
 fn may_pass(error: &RequestError) -> bool {
     match error {
         RequestError::Unknown { .. } | RequestError::NoResponders { .. } => true,
-        // The server's way to say that it has no leader or no room at the moment.
-        RequestError::Refused { source, .. } => source.code == 503,
+        // The server's way to say that it has no leader or no room at the moment, or that other
+        // readers have all names that this login may use.
+        RequestError::Refused { source, .. } => {
+            source.code == 503 || source.err_code == CONSUMER_DIFFERS
+        }
         RequestError::Unsendable { .. } | RequestError::Unreadable { .. } => false,
     }
 }

@@ -1,7 +1,8 @@
 //! The table itself: every action, who may do it, and on which subjects.
 
-use super::{Rule, Scope, Way, inbox_prefix};
+use super::{Rule, Scope, Way, inbox_prefix, scan_name};
 use crate::{
+    limits,
     stream::{
         AGENT_CARDS, AGENT_CONTROL, AGENT_MAIL, AGENT_PRESENCE, AGENT_TASKS, BODIES, ENDS_CONSUMER,
         FIRINGS, MEETINGS, OBJ_BODIES, ORG_EVENTS, ORG_EVIDENCE, ORG_SENDERS, SYSTEM, TASK_LOG,
@@ -219,6 +220,19 @@ impl Action {
         }
     }
 
+    /// Whether it is about a role that is not one's own.
+    #[must_use]
+    pub const fn is_about_others(self) -> bool {
+        matches!(
+            self,
+            Self::BeatForOthers
+                | Self::IntroduceOthers
+                | Self::PullForOthers
+                | Self::AckForOthers
+                | Self::ReadOthersMail
+        )
+    }
+
     /// What it is, in words.
     #[must_use]
     pub const fn words(self) -> &'static str {
@@ -422,11 +436,30 @@ fn keeping_bodies() -> Vec<Rule> {
 /// What it takes to read `filter` of a stream: a consumer of its own, under a name that nobody can
 /// guess. The subject that makes it ends in the filter, so it gives nothing else.
 fn scanning(stream: &str, filters: &[String]) -> Vec<Rule> {
-    let make = |filter| format!("$JS.API.CONSUMER.CREATE.{stream}.*.{filter}");
+    scanning_as(stream, filters, "*")
+}
+
+/// The same for a stream on which others have consumers with names that everybody knows, from which
+/// a name that could be any would let take: here each user has names of its own.
+fn scanning_by_name(stream: &str, filters: &[String], user: &str) -> Vec<Rule> {
+    let names = (0..limits::SCANS_OF_USER).map(|number| scan_name(user, number));
+    let mut rules = Vec::new();
+    for name in names {
+        for rule in scanning_as(stream, filters, &name) {
+            if !rules.contains(&rule) {
+                rules.push(rule);
+            }
+        }
+    }
+    rules
+}
+
+fn scanning_as(stream: &str, filters: &[String], name: &str) -> Vec<Rule> {
+    let make = |filter| format!("$JS.API.CONSUMER.CREATE.{stream}.{name}.{filter}");
     let mut rules = publish(filters.iter().map(make));
     rules.extend(publish([
-        format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.*"),
-        format!("$JS.API.CONSUMER.DELETE.{stream}.*"),
+        format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}"),
+        format!("$JS.API.CONSUMER.DELETE.{stream}.{name}"),
     ]));
     rules.extend(subscribe(filters.iter().cloned()));
     rules
@@ -443,14 +476,16 @@ fn reading(action: Action, scope: &Scope<'_>) -> Vec<Rule> {
                 .map(|it| under(&format!("agents.{role}.{it}")))
                 .into();
             filters.push(under("agents.broadcast"));
-            let mut rules = scanning(AGENT_MAIL, &filters);
+            let mut rules = scanning_by_name(AGENT_MAIL, &filters, scope.name);
             let consumers = scope.own.inbox(scope.subjects);
             rules.extend(consuming(AGENT_MAIL, &consumers));
             rules.extend(acks(consumers.iter().map(|(name, _)| (AGENT_MAIL, name.as_str()))));
             rules
         }
         Action::ReadBroadcasts => {
-            scanning(AGENT_MAIL, &[under("agents.broadcast"), under("agents.*.acknowledged.*")])
+            let filters =
+                ["broadcast", "*.acknowledged.*"].map(|it| under(&format!("agents.{it}")));
+            scanning_by_name(AGENT_MAIL, &filters, scope.name)
         }
         Action::ReadCards => {
             let mut rules = scanning(AGENT_CARDS, &[under("agents.*.card")]);
@@ -468,7 +503,7 @@ fn reading(action: Action, scope: &Scope<'_>) -> Vec<Rule> {
         }
         Action::ReadLog => {
             let logs = under(&format!("org.{org}.tasks.*.*"));
-            let mut rules = scanning(TASK_LOG, &[logs]);
+            let mut rules = scanning_by_name(TASK_LOG, &[logs], scope.name);
             rules.extend(subscribe([under(&format!("org.{org}.tasks.*"))]));
             rules.extend(publish([
                 format!("$JS.API.STREAM.MSG.GET.{TASK_LOG}"),

@@ -44,3 +44,7 @@ pub const ORG_PAGE: usize = 1_000;
 
 /// How long it must be quiet after an answer before the servers of a cluster count as all heard.
 pub const GATHER_QUIET: Duration = Duration::from_millis(250);
+
+/// Readers at once, of one user, of a stream on which others have consumers with known names. Each
+/// takes a permission of its own, so there are few.
+pub const SCANS_OF_USER: usize = 8;
