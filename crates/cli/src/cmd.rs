@@ -6,6 +6,7 @@ pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod events;
 pub(crate) mod inbox;
+pub(crate) mod mcp;
 pub(crate) mod reference;
 pub(crate) mod schedule;
 pub(crate) mod schema;
@@ -37,6 +38,7 @@ pub(crate) async fn run(cli: Cli, out: Out) -> anyhow::Result<Code> {
         Command::Schedule(command) => schedule::run(command, &global, out).await,
         Command::Inbox(command) => inbox::run(command, &global, out).await,
         Command::Events(command) => events::run(command, &global, out).await,
+        Command::Mcp(args) => mcp::run(args, &global, out).await,
         Command::Topology(command) => topology::run(command, &global, out).await,
         Command::Schema(args) => schema::run(&args, out),
         Command::Doctor(args) => doctor::run(&args, &global, out).await,

@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use sinew_bus::{Bus, connect::without_login};
-use sinew_server::{Settings, serve};
+use sinew_server::{Settings, mcp::token::Tokens, serve};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     args::Global,
-    cmd::up,
+    cmd::{mcp, up},
     env,
     exit::Code,
     output::Out,
@@ -34,6 +34,9 @@ pub(crate) struct Args {
     /// A TOML file with values for the streams, as `streams.AGENT_TASKS.max_msgs = 50000`
     #[arg(long, value_name = "FILE")]
     topology: Option<PathBuf>,
+    /// The port of the MCP server on 127.0.0.1, and no other; else the first free one from 4280
+    #[arg(long, value_name = "N")]
+    mcp_port: Option<u16>,
 }
 
 /// Runs until it is told to stop.
@@ -43,7 +46,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, global: &Global, out: Out) -> anyhow::Result<Code> {
     let stop = signals::listen()?;
     let target = Target::find(global)?;
-    let places = Places::new(&args.data_dir, args.topology.as_deref());
+    let places = Places::new(&args.data_dir, args.topology.as_deref(), args.mcp_port);
     tokio::select! {
         outcome = serve_on(target.config, places, (out, stop.gently.clone())) => outcome,
         () = stop.now.cancelled() => Ok(Code::Interrupted),
@@ -55,12 +58,18 @@ pub(crate) async fn run(args: Args, global: &Global, out: Out) -> anyhow::Result
 pub(crate) struct Places<'a> {
     data_dir: &'a Path,
     topology: Option<&'a Path>,
+    mcp_port: Option<u16>,
 }
 
 impl<'a> Places<'a> {
-    /// The folder of its view, and the file with values for the streams.
-    pub(crate) const fn new(data_dir: &'a Path, topology: Option<&'a Path>) -> Self {
-        Self { data_dir, topology }
+    /// The folder of its view, the file with values for the streams, and the port of the MCP
+    /// server.
+    pub(crate) const fn new(
+        data_dir: &'a Path,
+        topology: Option<&'a Path>,
+        mcp_port: Option<u16>,
+    ) -> Self {
+        Self { data_dir, topology, mcp_port }
     }
 }
 
@@ -73,21 +82,26 @@ pub(crate) async fn serve_on(
     places: Places<'_>,
     (out, stop): (Out, CancellationToken),
 ) -> anyhow::Result<Code> {
-    let Places { data_dir, topology } = places;
+    let Places { data_dir, topology, mcp_port } = places;
     let (url, org) = (config.url.clone(), config.org.clone());
     let bus = Bus::connect(config).await?;
     let topology = up::prepare(&bus, topology, out).await?;
-    let shown = without_login(&url);
-    let ready = json!({ "event": "ready", "url": shown, "org": org, "dataDir": data_dir });
+    let hosts = mcp::bind(&bus, topology.clone(), data_dir, (mcp_port, None)).await?;
+    let (shown, mcp_url) = (without_login(&url), hosts.url());
+    let ready = json!({
+        "event": "ready", "url": shown, "org": org, "dataDir": data_dir, "mcpUrl": mcp_url,
+    });
     let login = if shown == url { "" } else { "   # and the login" };
     let text = format!(
-        "sinew serves {org} on {shown}\nnext, in another terminal:\n  \
+        "sinew serves {org} on {shown}, and MCP hosts on {mcp_url}\nnext, in another terminal:\n  \
            export {}={shown} {}={org}{login}\n  \
            sinew agent run --role cto -- wc -w",
         env::URL,
         env::ORG
     );
     out.either(&ready, text)?;
-    serve(bus, Settings::new(topology, view::path_in(data_dir)), stop).await?;
+    let settings = Settings::new(topology, view::path_in(data_dir));
+    let hosts = hosts.run(Tokens::of(data_dir), stop.clone());
+    up::both(serve(bus, settings, stop), hosts).await?;
     Ok(Code::Done)
 }

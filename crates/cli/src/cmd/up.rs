@@ -14,13 +14,14 @@ use sinew_server::{
     Engine, Settings,
     context::Context,
     engine::{Config, Durability, State, find},
+    mcp::{http::HttpError, token::Tokens},
     serve,
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     args::Global,
-    cmd::{GUARD, server},
+    cmd::{GUARD, mcp, server},
     env,
     exit::{Code, Fault},
     output::Out,
@@ -59,6 +60,10 @@ pub(crate) struct Args {
     /// A TOML file with values for the streams, as `streams.AGENT_TASKS.max_msgs = 50000`
     #[arg(long, value_name = "FILE")]
     topology: Option<PathBuf>,
+    /// The port of the MCP server on 127.0.0.1, and no other; else the one of the last time, or
+    /// the first free one from 4280
+    #[arg(long, value_name = "N")]
+    mcp_port: Option<u16>,
 }
 
 fn durability(text: &str) -> Result<Durability, String> {
@@ -86,7 +91,8 @@ pub(crate) async fn run(args: Args, global: &Global, out: Out) -> anyhow::Result
                 if let Some(creds) = global.creds.clone().or_else(|| env::path(env::CREDS)) {
                     config.auth = sinew_bus::Auth::Credentials(creds);
                 }
-                let places = server::Places::new(&args.data_dir, args.topology.as_deref());
+                let places =
+                    server::Places::new(&args.data_dir, args.topology.as_deref(), args.mcp_port);
                 server::serve_on(config, places, (out, stop.gently.clone())).await
             }
             None => with_engine(org, &args, (out, stop.gently.clone())).await,
@@ -146,19 +152,25 @@ async fn with_engine(
 ) -> anyhow::Result<Code> {
     let mut config = engine_config(&args.data_dir, org, args.nats_server.as_deref()).await?;
     (config.port, config.durability) = (args.port, args.durability);
+    let usual = mcp::port_of_last_time(&args.data_dir);
     let engine = tokio::select! {
         engine = Engine::start(config) => engine?,
         () = stop.cancelled() => return Ok(Code::Done),
     };
-    let context = engine.context().clone();
+    let mut context = engine.context().clone();
     let served = async {
         let bus = Bus::connect(context.bus_config()).await?;
         let topology = prepare(&bus, args.topology.as_deref(), out).await?;
+        let ports = (args.mcp_port, usual);
+        let hosts = mcp::bind(&bus, topology.clone(), &context.data_dir, ports).await?;
+        context.mcp_url = Some(hosts.url());
+        context.save(&Context::path_in(&context.data_dir))?;
         announce(&context, out)?;
+        let tokens = Tokens::of(&context.data_dir);
         let mut settings = Settings::new(topology, view::path_in(&context.data_dir));
         settings.system = Some(context.system_config());
         tokio::select! {
-            served = serve(bus, settings, stop.clone()) => Ok(served?),
+            served = both(serve(bus, settings, stop.clone()), hosts.run(tokens, stop.clone())) => served,
             () = watch(&engine, out) => Ok(()),
         }
     };
@@ -168,6 +180,20 @@ async fn with_engine(
     }
     engine.stop().await;
     served.map(|()| Code::Done)
+}
+
+/// Serves the org and its hosts. Where one ends by itself, so does the other.
+///
+/// # Errors
+/// What either ended with.
+pub(crate) async fn both(
+    org: impl Future<Output = Result<(), sinew_server::ServeError>>,
+    hosts: impl Future<Output = Result<(), HttpError>>,
+) -> anyhow::Result<()> {
+    let org = async { Ok::<_, anyhow::Error>(org.await?) };
+    let hosts = async { Ok::<_, anyhow::Error>(hosts.await?) };
+    tokio::try_join!(org, hosts)?;
+    Ok(())
 }
 
 /// Makes the streams, and says where they differ from what they are to be.
@@ -185,22 +211,24 @@ pub(crate) async fn prepare(bus: &Bus, file: Option<&Path>, out: Out) -> anyhow:
 }
 
 fn announce(context: &Context, out: Out) -> anyhow::Result<()> {
-    let Context { url, org, data_dir, durability, monitor_url, .. } = context;
+    let Context { url, org, data_dir, durability, monitor_url, mcp_url, .. } = context;
     let file = Context::path_in(data_dir);
     let ready = json!({
         "event": "ready", "url": url, "org": org, "dataDir": data_dir, "context": file,
-        "durability": durability, "monitorUrl": monitor_url,
+        "durability": durability, "monitorUrl": monitor_url, "mcpUrl": mcp_url,
     });
     let text = format!(
         "sinew is up\n  \
            url      {url}\n  \
            org      {org}\n  \
            data     {}\n  \
-           durable  {durability}\n\
+           durable  {durability}\n  \
+           mcp      {}\n\
          next, in another terminal:\n  \
            sinew agent run --role cto -- wc -w\n  \
            sinew task delegate cto \"Count these words\" --wait",
-        data_dir.display()
+        data_dir.display(),
+        mcp_url.as_deref().unwrap_or("-")
     );
     out.either(&ready, text)
 }

@@ -3,7 +3,7 @@
 
 use crate::kit::Place;
 
-const VERBS: [&[&str]; 36] = [
+const VERBS: [&[&str]; 39] = [
     &[],
     &["up"],
     &["server"],
@@ -36,6 +36,9 @@ const VERBS: [&[&str]; 36] = [
     &["schedule", "resume"],
     &["schedule", "run"],
     &["schedule", "remove"],
+    &["mcp"],
+    &["mcp", "install"],
+    &["mcp", "token"],
     &["schema"],
     &["doctor"],
     &["demo"],

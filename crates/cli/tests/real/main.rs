@@ -11,6 +11,7 @@ mod agent;
 mod demo;
 mod help;
 mod kit;
+mod mcp;
 mod orphan;
 mod parked;
 mod schedule;

@@ -8,6 +8,8 @@
 
 mod bodies;
 mod engine;
+#[cfg(feature = "mcp")]
+mod mcp;
 mod orphan;
 mod room;
 mod schedule;
