@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use futures::FutureExt as _;
 use serde_json::json;
 use sinew_bus::{Bus, connect::without_login};
 use sinew_server::{Settings, mcp::token::Tokens, serve};
@@ -102,6 +103,6 @@ pub(crate) async fn serve_on(
     out.either(&ready, text)?;
     let settings = Settings::new(topology, view::path_in(data_dir));
     let hosts = hosts.run(Tokens::of(data_dir), stop.clone());
-    up::both(serve(bus, settings, stop), hosts).await?;
+    up::both(serve(bus, settings, stop).boxed(), hosts.boxed()).await?;
     Ok(Code::Done)
 }

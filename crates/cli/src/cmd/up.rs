@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use futures::{FutureExt as _, future::BoxFuture};
 use serde_json::json;
 use sinew_bus::{Bus, Topology, ensure::Consent};
 use sinew_model::OrgId;
@@ -170,7 +171,7 @@ async fn with_engine(
         let mut settings = Settings::new(topology, view::path_in(&context.data_dir));
         settings.system = Some(context.system_config());
         tokio::select! {
-            served = both(serve(bus, settings, stop.clone()), hosts.run(tokens, stop.clone())) => served,
+            served = both(serve(bus, settings, stop.clone()).boxed(), hosts.run(tokens, stop.clone()).boxed()) => served,
             () = watch(&engine, out) => Ok(()),
         }
     };
@@ -182,13 +183,16 @@ async fn with_engine(
     served.map(|()| Code::Done)
 }
 
+/// A service that runs. Boxed, because two of them are large.
+type Boxed<E> = BoxFuture<'static, Result<(), E>>;
+
 /// Serves the org and its hosts. Where one ends by itself, so does the other.
 ///
 /// # Errors
 /// What either ended with.
 pub(crate) async fn both(
-    org: impl Future<Output = Result<(), sinew_server::ServeError>>,
-    hosts: impl Future<Output = Result<(), HttpError>>,
+    org: Boxed<sinew_server::ServeError>,
+    hosts: Boxed<HttpError>,
 ) -> anyhow::Result<()> {
     let org = async { Ok::<_, anyhow::Error>(org.await?) };
     let hosts = async { Ok::<_, anyhow::Error>(hosts.await?) };
