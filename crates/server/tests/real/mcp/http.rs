@@ -90,7 +90,7 @@ impl Served {
         let data = answer.lines().find_map(|line| line.strip_prefix("data: {"));
         let data = data.unwrap_or_else(|| panic!("no answer in {answer}"));
         let message: Value = serde_json::from_str(&format!("{{{data}")).unwrap();
-        message["result"]["structuredContent"].clone()
+        message.pointer("/result/structuredContent").cloned().unwrap_or_default()
     }
 
     async fn stop(self) {
