@@ -80,6 +80,7 @@ pub(crate) enum Command {
     /// Tell the org what was done, and hear it
     #[command(subcommand)]
     Events(cmd::events::Command),
+    Mcp(cmd::mcp::Args),
     /// The streams of the org: what they are to be, and are
     #[command(subcommand)]
     Topology(cmd::topology::Command),

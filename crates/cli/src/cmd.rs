@@ -8,6 +8,7 @@ pub(crate) mod doctor;
 pub(crate) mod events;
 pub(crate) mod evidence;
 pub(crate) mod inbox;
+pub(crate) mod mcp;
 pub(crate) mod meeting;
 pub(crate) mod org;
 pub(crate) mod reference;
@@ -44,6 +45,7 @@ pub(crate) async fn run(cli: Cli, out: Out) -> anyhow::Result<Code> {
         Command::Broadcast(command) => broadcast::run(command, &global, out).await,
         Command::Meeting(command) => meeting::run(*command, &global, out).await,
         Command::Events(command) => events::run(command, &global, out).await,
+        Command::Mcp(args) => mcp::run(args, &global, out).await,
         Command::Topology(command) => topology::run(command, &global, out).await,
         Command::Org(command) => org::run(command, &global, out).await,
         Command::Scale(command) => scale::run(command, &global, out).await,

@@ -90,6 +90,11 @@ pub(crate) fn path(name: &str) -> Option<PathBuf> {
     raw(name).map(PathBuf::from)
 }
 
+/// The home folder of the person.
+pub(crate) fn home() -> Option<PathBuf> {
+    raw("HOME").map(PathBuf::from)
+}
+
 /// Where programs are looked for.
 pub(crate) fn search_path() -> Option<OsString> {
     std::env::var_os("PATH")

@@ -56,6 +56,21 @@ pub fn python_clients() -> PathBuf {
     folder
 }
 
+/// The folder of the MCP SDK in Python, for `PYTHONPATH`.
+///
+/// # Panics
+/// When it is not installed, with what to run.
+#[must_use]
+pub fn mcp_clients() -> PathBuf {
+    let folder = workspace_root().join(".tools/mcp-python");
+    assert!(
+        folder.join("mcp/__init__.py").is_file(),
+        "the MCP SDK is not in {}: run tools/install-mcp-clients",
+        folder.display()
+    );
+    folder
+}
+
 fn find_nats_server() -> Result<PathBuf, String> {
     if let Some(path) = std::env::var_os("NATS_SERVER") {
         return supported(PathBuf::from(path));

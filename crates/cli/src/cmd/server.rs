@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use futures::FutureExt as _;
 use serde_json::json;
 use sinew_bus::{Bus, connect::without_login};
 use sinew_model::grant::User;
@@ -12,12 +13,14 @@ use sinew_server::{
     Settings,
     context::Login,
     control::org::{Pace, Tenants},
+    mcp::token::Tokens,
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     args::Global,
     cmd::{
+        mcp,
         scale::{self, Extras},
         up,
     },
@@ -56,6 +59,9 @@ pub(crate) struct Args {
     /// Serve every other org of the context's data folder too, while it is used
     #[arg(long)]
     orgs: bool,
+    /// The port of the MCP server on 127.0.0.1, and no other; else the first free one from 4280
+    #[arg(long, value_name = "N")]
+    mcp_port: Option<u16>,
 }
 
 /// Runs until it is told to stop.
@@ -67,7 +73,7 @@ pub(crate) async fn run(args: Args, global: &Global, out: Out) -> anyhow::Result
     let mut target = Target::find(global)?;
     target.as_user(&User::Server)?;
     let others = if args.orgs { Some(others(&target)?) } else { None };
-    let places = Places::new(&args.data_dir, args.topology.as_deref());
+    let places = Places::new(&args.data_dir, args.topology.as_deref(), args.mcp_port);
     let extras = Extras::open(args.team.as_deref(), args.health, false).await?;
     let all = async {
         let stop = stop.gently.clone();
@@ -106,12 +112,18 @@ fn others(target: &Target) -> Result<Tenants, Fault> {
 pub(crate) struct Places<'a> {
     data_dir: &'a Path,
     topology: Option<&'a Path>,
+    mcp_port: Option<u16>,
 }
 
 impl<'a> Places<'a> {
-    /// The folder of its view, and the file with values for the streams.
-    pub(crate) const fn new(data_dir: &'a Path, topology: Option<&'a Path>) -> Self {
-        Self { data_dir, topology }
+    /// The folder of its view, the file with values for the streams, and the port of the MCP
+    /// server.
+    pub(crate) const fn new(
+        data_dir: &'a Path,
+        topology: Option<&'a Path>,
+        mcp_port: Option<u16>,
+    ) -> Self {
+        Self { data_dir, topology, mcp_port }
     }
 }
 
@@ -124,19 +136,20 @@ pub(crate) async fn serve_on(
     (places, extras): (Places<'_>, Extras),
     (out, stop): (Out, CancellationToken),
 ) -> anyhow::Result<Code> {
-    let Places { data_dir, topology } = places;
+    let Places { data_dir, topology, mcp_port } = places;
     let (url, org) = (config.url.clone(), config.org.clone());
     let reach = scale::reach(&config)?;
     let bus = Bus::connect(config).await?;
     let topology = up::prepare(&bus, topology, out).await?;
-    let shown = without_login(&url);
+    let hosts = mcp::bind(&bus, topology.clone(), data_dir, (mcp_port, None)).await?;
+    let (shown, mcp_url) = (without_login(&url), hosts.url());
     let ready = json!({
         "event": "ready", "url": shown, "org": org, "dataDir": data_dir,
-        "healthUrl": extras.health_url(),
+        "healthUrl": extras.health_url(), "mcpUrl": mcp_url,
     });
     let login = if shown == url { "" } else { "   # and the login" };
     let text = format!(
-        "sinew serves {org} on {shown}\nnext, in another terminal:\n  \
+        "sinew serves {org} on {shown}, and MCP hosts on {mcp_url}\nnext, in another terminal:\n  \
            export {}={shown} {}={org}{login}\n  \
            sinew agent run --role cto -- wc -w",
         env::URL,
@@ -145,6 +158,7 @@ pub(crate) async fn serve_on(
     out.either(&ready, text)?;
     let mut settings = Settings::new(topology, view::path_in(data_dir));
     extras.furnish(&mut settings, data_dir, reach)?;
-    extras.serve(bus, settings, stop).await?;
+    let hosts = hosts.run(Tokens::of(data_dir), stop.clone());
+    up::both(extras.serve(bus, settings, stop).boxed(), hosts.boxed()).await?;
     Ok(Code::Done)
 }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use futures::{FutureExt as _, future::BoxFuture};
 use serde_json::json;
 use sinew_bus::{Bus, Topology, ensure::Consent};
 use sinew_model::OrgId;
@@ -16,6 +17,7 @@ use sinew_server::{
     context::Context,
     control::org::{Pace, Tenants},
     engine::{Config, Durability, State, find},
+    mcp::{http::HttpError, token::Tokens},
     tls::Encryption,
 };
 use tokio_util::sync::CancellationToken;
@@ -23,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     args::Global,
     cmd::{
-        GUARD,
+        GUARD, mcp,
         scale::{self, Extras},
         server,
     },
@@ -77,6 +79,10 @@ pub(crate) struct Args {
     /// Where /healthz and /readyz answer; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS:PORT", default_value = scale::HEALTH)]
     health: SocketAddr,
+    /// The port of the MCP server on 127.0.0.1, and no other; else the one of the last time, or
+    /// the first free one from 4280
+    #[arg(long, value_name = "N")]
+    mcp_port: Option<u16>,
 }
 
 fn durability(text: &str) -> Result<Durability, String> {
@@ -115,7 +121,8 @@ pub(crate) async fn run(args: Args, global: &Global, out: Out) -> anyhow::Result
                     config.auth = sinew_bus::Auth::Credentials(creds);
                 }
                 global.secure.apply(&mut config)?;
-                let places = server::Places::new(&args.data_dir, args.topology.as_deref());
+                let places =
+                    server::Places::new(&args.data_dir, args.topology.as_deref(), args.mcp_port);
                 server::serve_on(config, (places, extras), (out, stop.gently.clone())).await
             }
             None => with_engine(org, (&args, extras), (out, stop.gently.clone())).await,
@@ -175,27 +182,34 @@ async fn with_engine(
 ) -> anyhow::Result<Code> {
     let mut config = engine_config(&args.data_dir, org, args.nats_server.as_deref()).await?;
     (config.port, config.durability, config.encryption) = (args.port, args.durability, args.tls);
+    let usual = mcp::port_of_last_time(&args.data_dir);
     let engine = tokio::select! {
         engine = Engine::start(config) => engine?,
         () = stop.cancelled() => return Ok(Code::Done),
     };
-    let context = engine.context().clone();
+    let mut context = engine.context().clone();
     let stop_others = stop.child_token();
     let served = async {
         let bus = Bus::connect(context.server_config()).await?;
         let topology = prepare(&bus, args.topology.as_deref(), out).await?;
+        let ports = (args.mcp_port, usual);
+        let hosts = mcp::bind(&bus, topology.clone(), &context.data_dir, ports).await?;
+        context.mcp_url = Some(hosts.url());
+        let file = std::path::absolute(Context::path_in(&context.data_dir))?;
+        context.save(&file)?;
         announce(&context, &extras, out)?;
+        let hosts = hosts.run(Tokens::of(&context.data_dir), stop.clone());
         let mut settings = Settings::new(topology, view::path_in(&context.data_dir));
         settings.system = Some(context.system_config());
-        let file = std::path::absolute(Context::path_in(&context.data_dir))?;
         let reach = [(env::CONTEXT.into(), file.into())];
         extras.furnish(&mut settings, &context.data_dir, reach.into())?;
         let others = Tenants::new(context.clone(), Pace::default());
+        let here = extras.serve(bus, settings, stop.clone()).boxed();
         let (served, ()) = tokio::join!(
             async {
                 let _others_too = stop_others.clone().drop_guard();
                 tokio::select! {
-                    served = extras.serve(bus, settings, stop.clone()) => Ok(served?),
+                    served = both(here, hosts.boxed()) => served,
                     () = watch(&engine, out) => Ok(()),
                 }
             },
@@ -209,6 +223,23 @@ async fn with_engine(
     }
     engine.stop().await;
     served.map(|()| Code::Done)
+}
+
+/// A service that runs. Boxed, because two of them are large.
+type Boxed<E> = BoxFuture<'static, Result<(), E>>;
+
+/// Serves the org and its hosts. Where one ends by itself, so does the other.
+///
+/// # Errors
+/// What either ended with.
+pub(crate) async fn both(
+    org: Boxed<sinew_server::ServeError>,
+    hosts: Boxed<HttpError>,
+) -> anyhow::Result<()> {
+    let org = async { Ok::<_, anyhow::Error>(org.await?) };
+    let hosts = async { Ok::<_, anyhow::Error>(hosts.await?) };
+    tokio::try_join!(org, hosts)?;
+    Ok(())
 }
 
 /// Makes the streams, and says where they differ from what they are to be.
@@ -226,12 +257,12 @@ pub(crate) async fn prepare(bus: &Bus, file: Option<&Path>, out: Out) -> anyhow:
 }
 
 fn announce(context: &Context, extras: &Extras, out: Out) -> anyhow::Result<()> {
-    let Context { url, org, data_dir, durability, monitor_url, tls, .. } = context;
+    let Context { url, org, data_dir, durability, monitor_url, tls, mcp_url, .. } = context;
     let file = Context::path_in(data_dir);
     let ready = json!({
         "event": "ready", "url": url, "org": org, "dataDir": data_dir, "context": file,
         "durability": durability, "monitorUrl": monitor_url, "healthUrl": extras.health_url(),
-        "tls": tls,
+        "tls": tls, "mcpUrl": mcp_url,
     });
     let encrypted = tls.ca.as_ref().map(|ca| format!("\n  authority {}", ca.display()));
     let encrypted = encrypted.unwrap_or_default();
@@ -241,12 +272,14 @@ fn announce(context: &Context, extras: &Extras, out: Out) -> anyhow::Result<()> 
            org      {org}\n  \
            data     {}\n  \
            durable  {durability}{encrypted}\n  \
-           health   {}/readyz\n\
+           health   {}/readyz\n  \
+           mcp      {}\n\
          next, in another terminal:\n  \
            sinew agent run --role cto -- wc -w\n  \
            sinew task delegate cto \"Count these words\" --wait",
         data_dir.display(),
-        extras.health_url()
+        extras.health_url(),
+        mcp_url.as_deref().unwrap_or("-")
     );
     out.either(&ready, text)
 }

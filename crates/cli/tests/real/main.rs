@@ -12,6 +12,7 @@ mod demo;
 mod help;
 mod inbox;
 mod kit;
+mod mcp;
 mod meeting;
 mod org;
 mod orphan;

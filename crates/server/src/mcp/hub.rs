@@ -14,7 +14,10 @@ use tokio::{
     sync::{OnceCell, Semaphore, watch},
     time::Instant,
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
+};
 
 use super::reply::Told;
 
@@ -75,11 +78,14 @@ pub(crate) struct Hub {
     open: watch::Sender<usize>,
     /// When it was last heard of.
     heard: Mutex<Instant>,
+    /// Who waits for the end of all sessions waits for this one, until its desk closes.
+    _open: TaskTrackerToken,
 }
 
 impl Hub {
     pub(crate) fn new(origin: Origin, speaker: Speaker) -> Arc<Self> {
         let client = Client::new(origin.bus.clone(), speaker.role.clone());
+        let open = origin.closing.token();
         Arc::new(Self {
             origin,
             speaker,
@@ -90,6 +96,7 @@ impl Hub {
             gone: CancellationToken::new(),
             open: watch::Sender::new(0),
             heard: Mutex::new(clock::instant()),
+            _open: open,
         })
     }
 

@@ -154,11 +154,20 @@ pub(crate) fn find(name: &str) -> Option<&'static Entry> {
     TABLE.get(alias.map_or(name, |(_, known)| known))
 }
 
+/// Names that are suggested for one that is not known.
+const LIKE: usize = 3;
+
 /// The tools of which the name reminds: a model gets names wrong by little.
 pub(crate) fn like(name: &str) -> Vec<&'static str> {
-    let words: Vec<&str> = name.split(['_', '-', '.']).filter(|word| word.len() > 3).collect();
-    let known = TABLE.keys().map(String::as_str);
-    known.filter(|known| words.iter().any(|word| known.contains(word))).take(5).collect()
+    let words: Vec<&str> = name.split(['_', '-', '.']).filter(|word| word.len() > 2).collect();
+    let shared = |known: &str| words.iter().filter(|word| known.contains(**word)).count();
+    let mut found: Vec<(usize, &str)> = TABLE
+        .keys()
+        .map(|known| (shared(known), known.as_str()))
+        .filter(|(shared, _)| *shared > 0)
+        .collect();
+    found.sort_by_key(|(shared, _)| std::cmp::Reverse(*shared));
+    found.into_iter().map(|(_, known)| known).take(LIKE).collect()
 }
 
 impl Entry {

@@ -9,6 +9,8 @@
 mod attack;
 mod bodies;
 mod engine;
+#[cfg(feature = "mcp")]
+mod mcp;
 mod meeting;
 mod org;
 mod orphan;

@@ -83,7 +83,7 @@ pub(in crate::mcp) struct Status {
     /// The role that works on it.
     role: Option<Role>,
     delegator: Option<Role>,
-    /// queued, running, released, blocked, waiting, submitted, ready, completed, failed,
+    /// scheduled, queued, running, retrying, blocked, waiting, submitted, completed, failed,
     /// cancelled or dead.
     status: String,
     /// Attempts that were begun.
@@ -287,8 +287,8 @@ struct List {
     role: Option<Role>,
     /// Only tasks that this role delegated.
     delegator: Option<Role>,
-    /// Only tasks that stand so: queued, running, released, blocked, waiting, submitted, ready,
-    /// completed, failed, cancelled, dead.
+    /// Only tasks that stand so: scheduled, queued, running, retrying, blocked, waiting,
+    /// submitted, completed, failed, cancelled, dead.
     status: Vec<String>,
     /// Only tasks with these words in the title.
     search: Option<String>,

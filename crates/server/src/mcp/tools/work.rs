@@ -249,7 +249,7 @@ struct Progress {
     /// How much of it is done, 0 to 100.
     #[serde(default)]
     #[schemars(range(max = 100))]
-    percent: Option<u8>,
+    percent: Option<u32>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -260,11 +260,14 @@ struct Noted {
 }
 
 async fn progress(call: Call, given: Progress) -> Result<Noted, Told> {
-    if given.percent.is_some_and(|percent| percent > 100) {
-        return Err(Told::new("a percentage is 0 to 100", "Call again with one, or without."));
-    }
+    let percent = match given.percent.map(u8::try_from).transpose() {
+        Ok(percent) if percent.is_none_or(|percent| percent <= 100) => percent,
+        Ok(_) | Err(_) => {
+            return Err(Told::new("a percentage is 0 to 100", "Call again with one, or without."));
+        }
+    };
     let context = call.hub.attempt(&given.task_id)?;
-    context.progress(given.message, given.percent);
+    context.progress(given.message, percent);
     Ok(Noted { task_id: given.task_id, noted: true })
 }
 

@@ -1,0 +1,6 @@
+//! The MCP server, as hosts meet it.
+
+mod hostile;
+mod http;
+mod kit;
+mod story;
