@@ -21,6 +21,7 @@ mod publish;
 mod records;
 mod report;
 mod sample;
+mod signed;
 mod tasks;
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
@@ -80,6 +81,8 @@ enum Part {
     Processes,
     /// Many orgs: only where it is named, and then nothing else.
     Orgs,
+    /// Whole task lives with and without signatures; only where it is asked for.
+    Signed,
 }
 
 /// What a stored message survives.
@@ -137,7 +140,7 @@ impl Args {
     }
 
     fn wants(&self, part: Part) -> bool {
-        self.only.is_empty() || self.only.contains(&part)
+        (self.only.is_empty() && part != Part::Signed) || self.only.contains(&part)
     }
 
     /// Whether this process is one of the many of another one that measures.
@@ -193,6 +196,10 @@ async fn run(args: &Args, server: &Server, told: impl Fn(&str)) -> Result<Report
         if args.wants(Part::Processes) {
             told(&format!("{mode}: many processes"));
             report.add(durability, processes::measure(&place, pace).await?);
+        }
+        if args.wants(Part::Signed) {
+            told(&format!("{mode}: signatures"));
+            report.add(durability, signed::measure(&place, pace).await?);
         }
         place.close().await;
     }

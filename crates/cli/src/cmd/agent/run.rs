@@ -115,6 +115,10 @@ pub(crate) async fn run(args: Args, global: &Global, out: Out) -> anyhow::Result
         out.note(format_args!(
             "{role} has {how}: {started} attempts begun, {ended} tasks ended, {released} given back"
         ));
+        if tally.refused.total() > 0 {
+            let count = tally.refused.total();
+            out.note(format_args!("{count} messages were refused; `sinew evidence` shows them"));
+        }
     }
     Ok(Code::Done)
 }
