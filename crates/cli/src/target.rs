@@ -64,6 +64,8 @@ impl Target {
         match (org, creds) {
             (org, Some(creds)) => {
                 config.auth = Auth::Credentials(creds);
+                // Whoever made them vouches, as they say themselves.
+                config.signing.account = None;
                 config.org = org.unwrap_or(config.org);
             }
             (Some(org), None) if org != config.org => {
@@ -71,7 +73,7 @@ impl Target {
                     || Err(foreign(&config.org, &org)),
                     |known| login_of(known, &org),
                 )?;
-                config.org = org;
+                (config.org, config.signing.account) = (org, None);
             }
             (_, None) => {}
         }

@@ -10,12 +10,17 @@ use sinew_bus::{
 };
 use sinew_model::{
     Band, Role, Time,
+    evidence::Refused,
     limits::{INBOX_KNOWN, INBOX_TAKE},
     mail::{Mail, MailError},
+    signature::Verdict,
     stream::{AGENT_MAIL, inbox_consumer, inbox_consumer_name},
 };
 
-use crate::client::Client;
+use crate::{
+    admit::{Admission, AdmitError},
+    client::Client,
+};
 
 /// The server's number for a stream that it has not.
 const NO_STREAM: u32 = 10_059;
@@ -40,6 +45,15 @@ pub enum Received {
         /// Why.
         why: MailError,
     },
+    /// What is not from who it says, or a copy. It is acked already, and a record of it is kept.
+    Refused {
+        /// Its sequence in the stream.
+        seq: u64,
+        /// Whom it says it is from.
+        claimed: Role,
+        /// Why.
+        verdict: Verdict,
+    },
 }
 
 /// A message in hand. Dropped without an end, it is handed out again a little later; after a crash,
@@ -48,6 +62,7 @@ pub enum Received {
 #[must_use = "a message that is not acked is handed out again"]
 pub struct Letter {
     mail: Mail,
+    verdict: Verdict,
     delivery: Delivery,
     slot: Option<Slot>,
 }
@@ -95,6 +110,15 @@ pub enum InboxError {
     },
 }
 
+impl From<AdmitError> for InboxError {
+    fn from(error: AdmitError) -> Self {
+        match error {
+            AdmitError::Request(error) => Self::Request(error),
+            AdmitError::Scan(error) => Self::Scan(error),
+        }
+    }
+}
+
 impl Client {
     /// The inbox of the role that this client speaks for.
     #[must_use]
@@ -108,6 +132,13 @@ impl Letter {
     #[must_use]
     pub const fn mail(&self) -> &Mail {
         &self.mail
+    }
+
+    /// Who sent it, as far as that can be known: a user that may speak for the role that the message
+    /// is from.
+    #[must_use]
+    pub const fn verdict(&self) -> &Verdict {
+        &self.verdict
     }
 
     /// Its sequence in the stream.
@@ -172,6 +203,7 @@ pub struct Reader {
     inbox: Inbox,
     intake: Intake,
     known: Known,
+    admission: Admission,
 }
 
 /// The ids that came, and where; to drop what was sent twice.
@@ -210,7 +242,7 @@ impl Inbox {
     /// See [`InboxError`].
     pub async fn take(&self, most: usize) -> Result<Vec<Received>, InboxError> {
         let most = most.min(INBOX_TAKE);
-        let mut known = Known::default();
+        let (mut known, admission) = (Known::default(), self.admission());
         let mut taken = Vec::new();
         for band in Band::ALL {
             while taken.len() < most {
@@ -219,7 +251,7 @@ impl Inbox {
                     break;
                 }
                 for delivery in fetched {
-                    taken.extend(open(delivery, None, &mut known).await?);
+                    taken.extend(open(delivery, None, (&mut known, &admission)).await?);
                 }
             }
         }
@@ -238,7 +270,8 @@ impl Inbox {
         let slots = Slots::new(at_a_time.clamp(1, INBOX_TAKE));
         let consumers = Band::ALL.map(|band| (band, inbox_consumer_name(&self.role, band)));
         let intake = Intake::open(&self.bus, AGENT_MAIL, consumers.into(), &slots);
-        Ok(Reader { inbox: self.clone(), intake, known: Known::default() })
+        let (known, admission) = (Known::default(), self.admission());
+        Ok(Reader { inbox: self.clone(), intake, known, admission })
     }
 
     /// Acks a message that was left open, by its id; the same again changes nothing.
@@ -306,7 +339,11 @@ impl Inbox {
         Topology::standard(&self.bus).ensure_stream(&self.bus, AGENT_MAIL).await?;
         let filters = Band::ALL.iter().flat_map(|band| self.filters(*band)).collect();
         let scan = self.bus.scan_all(AGENT_MAIL, filters, 1).await?;
-        Ok(Past { scan, known: Known::default() })
+        Ok(Past { scan, held: None, known: Known::default(), admission: self.admission() })
+    }
+
+    fn admission(&self) -> Admission {
+        Admission::new(&self.bus, &self.role, AGENT_MAIL)
     }
 
     fn filters(&self, band: Band) -> Vec<String> {
@@ -344,19 +381,31 @@ impl Inbox {
     }
 }
 
-/// Reads what was handed out. A further copy of a known message is acked and is nothing.
+/// Reads what was handed out. A further copy of a known message is acked and is nothing; one that
+/// was not sent by who it says is acked and never known, so that it can't stand in another's place.
 async fn open(
     delivery: Delivery,
     slot: Option<Slot>,
-    known: &mut Known,
-) -> Result<Option<Received>, AckError> {
+    (known, admission): (&mut Known, &Admission),
+) -> Result<Option<Received>, InboxError> {
     let seq = delivery.queue_seq();
-    match Mail::decode(delivery.payload()) {
+    let mail = Mail::decode(delivery.payload());
+    let mut verdict = Verdict::Unsigned;
+    if let Ok(Mail { from, .. }) = &mail {
+        let (judged, taken) = admission.judge(&delivery.received(), from).await?;
+        if !taken {
+            let claimed = from.clone();
+            delivery.ack().await?;
+            return Ok(Some(Received::Refused { seq, claimed, verdict: judged }));
+        }
+        verdict = judged;
+    }
+    match mail {
         Ok(mail) if known.is_copy(&mail.id, seq) => {
             delivery.ack().await?;
             Ok(None)
         }
-        Ok(mail) => Ok(Some(Received::Mail(Box::new(Letter { mail, delivery, slot })))),
+        Ok(mail) => Ok(Some(Received::Mail(Box::new(Letter { mail, verdict, delivery, slot })))),
         Err(why) => {
             delivery.ack().await?;
             Ok(Some(Received::Unreadable { seq, why }))
@@ -373,7 +422,9 @@ impl Reader {
         loop {
             match self.intake.next().await {
                 Ok((delivery, slot)) => {
-                    if let Some(received) = open(delivery, Some(slot), &mut self.known).await? {
+                    if let Some(received) =
+                        open(delivery, Some(slot), (&mut self.known, &self.admission)).await?
+                    {
                         return Ok(received);
                     }
                 }
@@ -399,7 +450,10 @@ impl Reader {
 #[derive(Debug)]
 pub struct Past {
     scan: Scan,
+    /// What was read and not given yet.
+    held: Option<RawMessage>,
     known: Known,
+    admission: Admission,
 }
 
 /// A message as it was stored.
@@ -411,17 +465,25 @@ pub struct Kept {
     pub time: Time,
     /// The message; or why it is none.
     pub mail: Result<Mail, MailError>,
+    /// Who sent it, as far as that can be known.
+    pub verdict: Verdict,
 }
 
 impl Past {
+    /// How many messages were passed over, since they are not from who they say; a record of each is
+    /// kept.
+    #[must_use]
+    pub fn refused(&self) -> Refused {
+        self.admission.refused()
+    }
+
     /// The next one, of several copies only the first; `None` where there is none for now.
     ///
     /// # Errors
     /// See [`InboxError`].
     pub async fn next_kept(&mut self) -> Result<Option<Kept>, InboxError> {
-        while self.scan.pending() > 0 {
-            let message = self.scan.next().await?;
-            if let Some(kept) = self.read(&message) {
+        while self.held.is_some() || self.scan.pending() > 0 {
+            if let Some(kept) = self.read().await? {
                 return Ok(Some(kept));
             }
         }
@@ -434,19 +496,32 @@ impl Past {
     /// See [`InboxError`].
     pub async fn next(&mut self) -> Result<Kept, InboxError> {
         loop {
-            let message = self.scan.next().await?;
-            if let Some(kept) = self.read(&message) {
+            if let Some(kept) = self.read().await? {
                 return Ok(kept);
             }
         }
     }
 
-    fn read(&mut self, message: &RawMessage) -> Option<Kept> {
+    async fn read(&mut self) -> Result<Option<Kept>, InboxError> {
+        let message = match &self.held {
+            Some(message) => message.clone(),
+            None => self.held.insert(self.scan.next().await?).clone(),
+        };
         let mail = Mail::decode(&message.payload);
-        if mail.as_ref().is_ok_and(|mail| self.known.is_copy(&mail.id, message.seq)) {
-            return None;
+        let mut verdict = Verdict::Unsigned;
+        if let Ok(Mail { from, .. }) = &mail {
+            let (judged, taken) = self.admission.judge(&message.received(), from).await?;
+            if !taken {
+                self.held = None;
+                return Ok(None);
+            }
+            verdict = judged;
         }
-        Some(Kept { seq: message.seq, time: message.time, mail })
+        self.held = None;
+        if mail.as_ref().is_ok_and(|mail| self.known.is_copy(&mail.id, message.seq)) {
+            return Ok(None);
+        }
+        Ok(Some(Kept { seq: message.seq, time: message.time, mail, verdict }))
     }
 }
 

@@ -10,9 +10,10 @@ use std::{
 use anyhow::Context as _;
 use serde_json::json;
 use sinew_bus::{Bus, Topology, ensure::Consent};
-use sinew_model::OrgId;
+use sinew_model::{OrgId, signature::Policy};
 use sinew_server::{
     Engine, Settings,
+    account::Orgs,
     context::Context,
     control::org::{Pace, Tenants},
     engine::{Config, Durability, State, find},
@@ -118,7 +119,14 @@ pub(crate) async fn run(args: Args, global: &Global, out: Out) -> anyhow::Result
                 let places = server::Places::new(&args.data_dir, args.topology.as_deref());
                 server::serve_on(config, (places, extras), (out, stop.gently.clone())).await
             }
-            None => with_engine(org, (&args, extras), (out, stop.gently.clone())).await,
+            None => {
+                with_engine(
+                    org,
+                    (&args, extras, global.secure.policy()?),
+                    (out, stop.gently.clone()),
+                )
+                .await
+            }
         }
     };
     tokio::select! {
@@ -170,23 +178,26 @@ pub(crate) fn topology(bus: &Bus, file: Option<&Path>) -> anyhow::Result<Topolog
 
 async fn with_engine(
     org: OrgId,
-    (args, extras): (&Args, Extras),
+    (args, extras, signatures): (&Args, Extras, Option<Policy>),
     (out, stop): (Out, CancellationToken),
 ) -> anyhow::Result<Code> {
     let mut config = engine_config(&args.data_dir, org, args.nats_server.as_deref()).await?;
     (config.port, config.durability, config.encryption) = (args.port, args.durability, args.tls);
+    config.signatures = signatures;
     let engine = tokio::select! {
         engine = Engine::start(config) => engine?,
         () = stop.cancelled() => return Ok(Code::Done),
     };
     let context = engine.context().clone();
     let stop_others = stop.child_token();
+    let orgs = Orgs::new(&context.data_dir, context.root.clone());
     let served = async {
         let bus = Bus::connect(context.server_config()).await?;
         let topology = prepare(&bus, args.topology.as_deref(), out).await?;
         announce(&context, &extras, out)?;
         let mut settings = Settings::new(topology, view::path_in(&context.data_dir));
         settings.system = Some(context.system_config());
+        settings.statement = Some(orgs.statement(&context.org)?);
         let file = std::path::absolute(Context::path_in(&context.data_dir))?;
         let reach = [(env::CONTEXT.into(), file.into())];
         extras.furnish(&mut settings, &context.data_dir, reach.into())?;
@@ -231,7 +242,7 @@ fn announce(context: &Context, extras: &Extras, out: Out) -> anyhow::Result<()> 
     let ready = json!({
         "event": "ready", "url": url, "org": org, "dataDir": data_dir, "context": file,
         "durability": durability, "monitorUrl": monitor_url, "healthUrl": extras.health_url(),
-        "tls": tls,
+        "tls": tls, "signatures": context.policy(),
     });
     let encrypted = tls.ca.as_ref().map(|ca| format!("\n  authority {}", ca.display()));
     let encrypted = encrypted.unwrap_or_default();

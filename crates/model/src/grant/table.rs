@@ -4,7 +4,8 @@ use super::{Rule, Scope, Way, inbox_prefix};
 use crate::{
     stream::{
         AGENT_CONTROL, AGENT_MAIL, AGENT_PRESENCE, AGENT_TASKS, BODIES, ENDS_CONSUMER, FIRINGS,
-        MEETINGS, OBJ_BODIES, ORG_EVENTS, TASK_LOG, TASK_RECURRING, TASK_SCHEDULES,
+        MEETINGS, OBJ_BODIES, ORG_EVENTS, ORG_EVIDENCE, ORG_SENDERS, TASK_LOG, TASK_RECURRING,
+        TASK_SCHEDULES,
     },
     subject::Subjects,
     task::Transition,
@@ -87,6 +88,14 @@ pub enum Action {
     Impersonate,
     /// Ask about the server itself.
     AskServer,
+    /// Find out whose key is whose.
+    ReadSenders,
+    /// Keep a record of a message that was refused.
+    KeepEvidence,
+    /// See the messages that were refused.
+    ReadEvidence,
+    /// Say whose keys count.
+    Vouch,
 }
 
 const AGENTS_AND_OWNERS: [bool; 4] = [true, false, true, true];
@@ -97,7 +106,7 @@ const NOBODY: [bool; 4] = [false, false, false, false];
 
 impl Action {
     /// All actions.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 41] = [
         Self::Delegate,
         Self::SendMail,
         Self::Broadcast,
@@ -135,6 +144,10 @@ impl Action {
         Self::AskToCommit,
         Self::Impersonate,
         Self::AskServer,
+        Self::ReadSenders,
+        Self::KeepEvidence,
+        Self::ReadEvidence,
+        Self::Vouch,
     ];
 
     /// Who may do it, in the order of [`Kind::ALL`](super::Kind::ALL).
@@ -153,7 +166,8 @@ impl Action {
             | Self::PullOwn
             | Self::AckOwn
             | Self::ReadOwnMail
-            | Self::ReadQueues => AGENTS_AND_OWNERS,
+            | Self::ReadQueues
+            | Self::KeepEvidence => AGENTS_AND_OWNERS,
             Self::ReadLog
             | Self::ReadEvents
             | Self::ReadPresence
@@ -162,7 +176,8 @@ impl Action {
             | Self::ReadRecurring
             | Self::ReadControl
             | Self::Inspect
-            | Self::HearReplies => EVERYBODY,
+            | Self::HearReplies
+            | Self::ReadSenders => EVERYBODY,
             Self::Revive
             | Self::Control
             | Self::BeatForOthers
@@ -171,8 +186,9 @@ impl Action {
             | Self::ReadOthersMail
             | Self::Manage
             | Self::ReadAdvisories
-            | Self::AskToCommit => OWNERS,
-            Self::AckControllers | Self::Commit => CONTROLLERS,
+            | Self::AskToCommit
+            | Self::ReadEvidence => OWNERS,
+            Self::AckControllers | Self::Commit | Self::Vouch => CONTROLLERS,
             Self::HearOthersReplies | Self::Impersonate | Self::AskServer => NOBODY,
         }
     }
@@ -218,6 +234,10 @@ impl Action {
             Self::AskToCommit => "have something committed by another process",
             Self::Impersonate => "say what only a stream may say",
             Self::AskServer => "ask about the server itself",
+            Self::ReadSenders => "find out whose key is whose",
+            Self::KeepEvidence => "keep a record of a message that was refused",
+            Self::ReadEvidence => "see the messages that were refused",
+            Self::Vouch => "say whose keys count",
         }
     }
 
@@ -237,6 +257,8 @@ impl Action {
             | Self::Control
             | Self::Beat
             | Self::BeatForOthers
+            | Self::KeepEvidence
+            | Self::Vouch
             | Self::Impersonate => saying(self, scope),
             Self::PullOwn | Self::PullForOthers => pulling(scope),
             Self::AckOwn | Self::AckForOthers => acking(scope),
@@ -246,10 +268,12 @@ impl Action {
             | Self::ReadEvents
             | Self::ReadPresence
             | Self::ReadMeetings
+            | Self::ReadEvidence
             | Self::ReadControl => reading(self, scope),
             Self::KeepBodies => keeping_bodies(),
             Self::ReadBodies
             | Self::ReadRecurring
+            | Self::ReadSenders
             | Self::Inspect
             | Self::ReadQueues
             | Self::Manage
@@ -295,6 +319,8 @@ fn saying(action: Action, scope: &Scope<'_>) -> Vec<Rule> {
         Action::Beat | Action::BeatForOthers => {
             vec![under(&format!("agents.{}.heartbeat", scope.own.token()))]
         }
+        Action::KeepEvidence => vec![scope.subjects.all_evidence().into()],
+        Action::Vouch => vec![under(&format!("org.{org}.senders.*"))],
         Action::Impersonate => vec![under(&format!("org.{org}.tasks.*")), under("due.>")],
         _ => Vec::new(),
     };
@@ -381,6 +407,7 @@ fn reading(action: Action, scope: &Scope<'_>) -> Vec<Rule> {
             rules.extend(subscribe([under(&format!("org.{org}.metrics"))]));
             rules
         }
+        Action::ReadEvidence => scanning(ORG_EVIDENCE, &[scope.subjects.all_evidence().into()]),
         Action::ReadPresence => scanning(AGENT_PRESENCE, &[under("agents.*.heartbeat")]),
         Action::ReadMeetings => {
             scanning(MEETINGS, &[under("meetings.*.messages"), under("meetings.*.decisions")])
@@ -395,7 +422,7 @@ fn reading(action: Action, scope: &Scope<'_>) -> Vec<Rule> {
 }
 
 /// The streams that a look without names is about.
-const STREAMS: [&str; 10] = [
+const STREAMS: [&str; 12] = [
     TASK_SCHEDULES,
     AGENT_TASKS,
     TASK_LOG,
@@ -406,6 +433,8 @@ const STREAMS: [&str; 10] = [
     MEETINGS,
     OBJ_BODIES,
     AGENT_CONTROL,
+    ORG_SENDERS,
+    ORG_EVIDENCE,
 ];
 
 fn asking(action: Action) -> Vec<Rule> {
@@ -421,6 +450,7 @@ fn asking(action: Action) -> Vec<Rule> {
             .map(|stream| format!("$JS.API.STREAM.MSG.GET.{stream}"))
             .into(),
         Action::ReadBodies => vec![format!("$JS.API.STREAM.MSG.GET.{OBJ_BODIES}")],
+        Action::ReadSenders => vec![format!("$JS.API.STREAM.MSG.GET.{ORG_SENDERS}")],
         Action::ReadRecurring => vec![format!("$JS.API.STREAM.MSG.GET.{TASK_RECURRING}")],
         Action::Manage => vec!["$JS.API.>".to_owned()],
         Action::AskServer => vec!["$SYS.>".to_owned()],

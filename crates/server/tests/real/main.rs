@@ -9,6 +9,7 @@
 mod attack;
 mod bodies;
 mod engine;
+mod forged;
 mod meeting;
 mod org;
 mod orphan;
