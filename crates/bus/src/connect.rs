@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use crate::{
     publish::Committers,
+    rights::Rights,
     sign::{Signing, Signs},
 };
 
@@ -189,6 +190,7 @@ struct Inner {
     committers: Committers,
     /// The own key, and whose signatures count.
     signs: Signs,
+    rights: Rights,
 }
 
 impl Bus {
@@ -204,6 +206,7 @@ impl Bus {
             .map_err(|source| ConnectError::Address { url: shown.clone(), source })?;
         let auth = login_in(&config.auth, &servers);
         let signs = Signs::of(&auth, config.signing).await?;
+        let rights = Rights::of(&auth).await;
         let options = options(&auth).await?;
         let options = config
             .tls
@@ -230,12 +233,16 @@ impl Bus {
         drop(connections.wait_for(|count| *count > 0).await);
         let committers = Committers::new(config.commit_service, config.batch_from);
         let subjects = Subjects::new(config.root, config.org);
-        let bus =
-            Self { inner: Arc::new(Inner { client, subjects, connections, committers, signs }) };
+        let inner = Inner { client, subjects, connections, committers, signs, rights };
+        let bus = Self { inner: Arc::new(inner) };
         match bus.require_version() {
             Ok(()) => Ok(bus),
             Err(source) => Err(ConnectError::Version { url: shown, source }),
         }
+    }
+
+    pub(crate) fn rights(&self) -> &Rights {
+        &self.inner.rights
     }
 
     /// The subjects of the org.

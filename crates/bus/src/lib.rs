@@ -21,6 +21,7 @@ pub mod presence;
 pub mod publish;
 pub mod read;
 pub mod request;
+mod rights;
 pub mod sign;
 pub mod task;
 

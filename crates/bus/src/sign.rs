@@ -42,6 +42,7 @@ use crate::{
 };
 
 pub use creds::CredsError;
+pub(crate) use creds::claims;
 use senders::{Known, Senders};
 use trust::Believed;
 

@@ -82,26 +82,42 @@ impl Target {
         Ok(Self { config, role, context, is_given })
     }
 
-    /// Goes on with the rights of an agent of `role` and no more, where the login was not named and
-    /// the data folder is there to make it: what an agent's program is told to do by others should
-    /// not be done with the rights of the operator.
+    /// Goes on with the rights of `user` and no more, where the login was not named and the data
+    /// folder is there to make it: what an agent's program is told to do by others should not be
+    /// done with the rights of the operator.
     ///
     /// # Errors
     /// When the credentials can't be made.
-    pub(crate) fn as_agent(&mut self, role: &Role) -> anyhow::Result<()> {
-        let Some((_, context)) = self.own_context().filter(|_| !self.is_given) else {
-            return Ok(());
-        };
-        let orgs = Orgs::new(&context.data_dir, context.root.clone());
-        let user = User::Agent(role.clone());
+    pub(crate) fn as_user(&mut self, user: &User) -> anyhow::Result<()> {
+        let Some(orgs) = self.orgs() else { return Ok(()) };
         match orgs.record(&self.config.org) {
             Ok(_) => {
-                self.config.auth = Auth::Credentials(orgs.ensure_local(&self.config.org, &user)?);
+                self.config.auth = Auth::Credentials(orgs.ensure_local(&self.config.org, user)?);
                 Ok(())
             }
             Err(AccountError::Unknown { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// What the account of the org says of its keys and users, where the data folder is there to
+    /// make it.
+    ///
+    /// # Errors
+    /// When the keys can't be used.
+    pub(crate) fn statement(&self) -> anyhow::Result<Option<String>> {
+        let Some(orgs) = self.orgs() else { return Ok(None) };
+        match orgs.statement(&self.config.org) {
+            Ok(statement) => Ok(Some(statement)),
+            Err(AccountError::Unknown { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The orgs of the data folder, where the context led to it and not a login that was named.
+    fn orgs(&self) -> Option<Orgs> {
+        let (_, context) = self.own_context().filter(|_| !self.is_given)?;
+        Some(Orgs::new(&context.data_dir, context.root.clone()))
     }
 
     /// Connects.

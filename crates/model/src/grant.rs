@@ -11,6 +11,7 @@ mod table;
 
 use crate::{
     id::Role,
+    stream::Shelf,
     subject::{Band, Subjects},
 };
 
@@ -116,6 +117,15 @@ pub fn inbox_prefix(name: &str) -> String {
     format!("_INBOX.{name}")
 }
 
+/// The name of a consumer through which the user of that name reads a stream on which the consumers
+/// of others have names that everybody knows; `number` is below
+/// [`SCANS_OF_USER`](crate::limits::SCANS_OF_USER). Names of roles are lower case, so none of their
+/// consumers is called so.
+#[must_use]
+pub fn scan_name(user: &str, number: usize) -> String {
+    format!("SCAN-{number}-{user}")
+}
+
 /// To send, or to hear.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Way {
@@ -171,6 +181,16 @@ impl Whose<'_> {
                     let name = crate::stream::work_consumer_name(role, band);
                     (name, subjects.tasks(role, band).into())
                 })
+                .into(),
+            Self::Everybody => vec![("*".to_owned(), ">".to_owned())],
+        }
+    }
+
+    /// The consumers of its inbox, each with its filter.
+    fn inbox(&self, subjects: &Subjects) -> Vec<(String, String)> {
+        match self {
+            Self::Of(role) => Shelf::ALL
+                .map(|it| (it.consumer_name(role), it.subject(subjects, role).into()))
                 .into(),
             Self::Everybody => vec![("*".to_owned(), ">".to_owned())],
         }

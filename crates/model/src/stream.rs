@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-pub use agents::{inbox_consumer, inbox_consumer_name};
+pub use agents::Shelf;
 pub use overlay::{ConsumerOverlay, Overlay, OverlayError, Span, StreamOverlay};
 
 use crate::{

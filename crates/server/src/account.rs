@@ -13,6 +13,7 @@
 //! ([`Orgs::statement`]), so a signing key that got out can be replaced without a new account. Keys
 //! are files that only their owner may read; nothing here prints or logs one.
 
+mod config;
 mod directory;
 mod jwt;
 mod keys;
@@ -20,6 +21,9 @@ mod local;
 mod orgs;
 mod record;
 
+pub use config::{Node, NodeError};
 pub use directory::{Directory, DirectoryError};
-pub use orgs::{AccountError, Minted, Orgs};
+pub use orgs::{AccountError, Minted, Orgs, write_private};
+
+pub(crate) use config::block;
 pub use record::{Issued, Quota, Record, Revoke, SigningKey};

@@ -94,6 +94,9 @@ pub struct Context {
     /// What is asked of messages; where it is not said, see [`Context::policy`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signatures: Option<Policy>,
+    /// Where hosts reach the MCP server, while there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mcp_url: Option<String>,
 }
 
 /// Why there is no context.
@@ -246,6 +249,7 @@ mod tests {
             tls: Tls::default(),
             account: None,
             signatures: None,
+            mcp_url: None,
         }
     }
 

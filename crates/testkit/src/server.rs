@@ -108,7 +108,7 @@ impl Builder {
     /// Starts the process and does not wait.
     pub(crate) fn spawn(&self) -> NatsServer {
         let home = match &self.dir {
-            Some(dir) => Home::Kept(dir.clone()),
+            Some(dir) => Home::Kept(absolute(dir)),
             None => Home::Temporary(TempDir::new("nats")),
         };
         let kept = match &home {
@@ -119,7 +119,7 @@ impl Builder {
             client_port: Port::lease(),
             monitor_port: Port::lease(),
             child: Mutex::new(None),
-            store_dir: self.store_dir.clone().unwrap_or_else(|| kept.join("store")),
+            store_dir: self.store_dir.as_deref().map_or_else(|| kept.join("store"), absolute),
             home,
         };
         std::fs::create_dir_all(&server.store_dir).expect("making the store folder");
@@ -342,6 +342,8 @@ impl NatsServer {
         let log = File::options().create(true).append(true).open(self.log_path());
         let log = log.expect("opening the log");
         let child = Command::new(install::nats_server())
+            // What a configuration names without a path is in the server's own folder.
+            .current_dir(self.dir())
             .arg("--config")
             .arg(self.config_path())
             .stdin(Stdio::null())
@@ -398,6 +400,11 @@ impl Drop for NatsServer {
 /// Whether a server ended because somebody else listens where it should.
 pub(crate) fn is_port_taken(why: &str) -> bool {
     why.contains("address already in use")
+}
+
+/// The same place for a process that runs elsewhere.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).expect("a folder to begin from")
 }
 
 /// Text as nats-server's configuration wants it.

@@ -14,7 +14,7 @@ use sinew_model::{
     limits::{INBOX_KNOWN, INBOX_TAKE},
     mail::{Mail, MailError},
     signature::Verdict,
-    stream::{AGENT_MAIL, inbox_consumer, inbox_consumer_name},
+    stream::{AGENT_MAIL, Shelf},
 };
 
 use crate::{
@@ -244,9 +244,9 @@ impl Inbox {
         let most = most.min(INBOX_TAKE);
         let (mut known, admission) = (Known::default(), self.admission());
         let mut taken = Vec::new();
-        for band in Band::ALL {
+        for shelf in Shelf::ALL {
             while taken.len() < most {
-                let fetched = self.fetch(band, most - taken.len()).await?;
+                let fetched = self.fetch(shelf, most - taken.len()).await?;
                 if fetched.is_empty() {
                     break;
                 }
@@ -264,11 +264,11 @@ impl Inbox {
     /// # Errors
     /// See [`InboxError`].
     pub async fn open(&self, at_a_time: usize) -> Result<Reader, InboxError> {
-        for band in Band::ALL {
-            self.ensure(band).await?;
+        for shelf in Shelf::ALL {
+            self.ensure(shelf).await?;
         }
         let slots = Slots::new(at_a_time.clamp(1, INBOX_TAKE));
-        let consumers = Band::ALL.map(|band| (band, inbox_consumer_name(&self.role, band)));
+        let consumers = Shelf::ALL.map(|shelf| (shelf.band(), shelf.consumer_name(&self.role)));
         let intake = Intake::open(&self.bus, AGENT_MAIL, consumers.into(), &slots);
         let (known, admission) = (Known::default(), self.admission());
         Ok(Reader { inbox: self.clone(), intake, known, admission })
@@ -279,15 +279,15 @@ impl Inbox {
     /// # Errors
     /// See [`InboxError`].
     pub async fn ack(&self, id: &str) -> Result<(), InboxError> {
-        for band in Band::ALL {
-            let consumer = inbox_consumer_name(&self.role, band);
+        for shelf in Shelf::ALL {
+            let consumer = shelf.consumer_name(&self.role);
             let Some(span) = self.bus.open_deliveries(AGENT_MAIL, &consumer).await? else {
                 continue;
             };
             if span.first > span.last {
                 continue;
             }
-            let mut scan = self.bus.scan_all(AGENT_MAIL, self.filters(band), span.first).await?;
+            let mut scan = self.scan(shelf, span.first).await?;
             while scan.pending() > 0 {
                 let message = scan.next().await?;
                 if message.seq > span.last {
@@ -310,21 +310,21 @@ impl Inbox {
     /// See [`InboxError`].
     pub async fn unread(&self) -> Result<Unread, InboxError> {
         let mut unread = Unread::default();
-        for band in Band::ALL {
-            let consumer = inbox_consumer_name(&self.role, band);
+        for shelf in Shelf::ALL {
+            let consumer = shelf.consumer_name(&self.role);
             let waiting = match self.bus.backlog(AGENT_MAIL, &consumer).await {
                 Ok(Some(backlog)) => {
                     unread.open += backlog.open;
                     backlog.waiting
                 }
-                Ok(None) => self.stored(band).await?,
+                Ok(None) => self.stored(shelf).await?,
                 Err(error) if error.refusal() == Some(NO_STREAM) => return Ok(unread),
                 Err(error) => return Err(error.into()),
             };
-            match band {
-                Band::Urgent => unread.urgent = waiting,
-                Band::Normal => unread.normal = waiting,
-                Band::Low => unread.low = waiting,
+            match shelf.band() {
+                Band::Urgent => unread.urgent += waiting,
+                Band::Normal => unread.normal += waiting,
+                Band::Low => unread.low += waiting,
             }
         }
         Ok(unread)
@@ -337,43 +337,39 @@ impl Inbox {
     /// See [`InboxError`].
     pub async fn history(&self) -> Result<Past, InboxError> {
         Topology::standard(&self.bus).ensure_stream(&self.bus, AGENT_MAIL).await?;
-        let filters = Band::ALL.iter().flat_map(|band| self.filters(*band)).collect();
-        let scan = self.bus.scan_all(AGENT_MAIL, filters, 1).await?;
-        Ok(Past { scan, held: None, known: Known::default(), admission: self.admission() })
+        let mut shelves = Vec::new();
+        for shelf in Shelf::ALL {
+            shelves.push((self.scan(shelf, 1).await?, None));
+        }
+        Ok(Past { shelves, known: Known::default(), admission: self.admission() })
     }
 
     fn admission(&self) -> Admission {
         Admission::new(&self.bus, &self.role, AGENT_MAIL)
     }
 
-    fn filters(&self, band: Band) -> Vec<String> {
-        let mut filters = vec![String::from(self.bus.subjects().inbox_of(&self.role, band))];
-        if band == Band::Normal {
-            filters.push(self.bus.subjects().broadcast().into());
-        }
-        filters
+    async fn scan(&self, shelf: Shelf, from: u64) -> Result<Scan, ScanError> {
+        let filter = shelf.subject(self.bus.subjects(), &self.role);
+        self.bus.scan(AGENT_MAIL, filter.as_str(), from).await
     }
 
     /// How many messages there are in all, where the role has read none.
-    async fn stored(&self, band: Band) -> Result<u64, InboxError> {
-        let mut count = 0;
-        for filter in self.filters(band) {
-            count += self.bus.depth(AGENT_MAIL, &filter).await?.values().sum::<u64>();
-        }
-        Ok(count)
+    async fn stored(&self, shelf: Shelf) -> Result<u64, InboxError> {
+        let filter = shelf.subject(self.bus.subjects(), &self.role);
+        Ok(self.bus.depth(AGENT_MAIL, filter.as_str()).await?.values().sum())
     }
 
-    async fn ensure(&self, band: Band) -> Result<(), EnsureError> {
+    async fn ensure(&self, shelf: Shelf) -> Result<(), EnsureError> {
         Topology::standard(&self.bus).ensure_stream(&self.bus, AGENT_MAIL).await?;
-        let spec = inbox_consumer(self.bus.subjects(), &self.role, band);
+        let spec = shelf.consumer(self.bus.subjects(), &self.role);
         ensure_consumer(&self.bus, AGENT_MAIL, &spec).await.map(drop)
     }
 
-    async fn fetch(&self, band: Band, most: usize) -> Result<Vec<Delivery>, InboxError> {
-        let consumer = inbox_consumer_name(&self.role, band);
+    async fn fetch(&self, shelf: Shelf, most: usize) -> Result<Vec<Delivery>, InboxError> {
+        let consumer = shelf.consumer_name(&self.role);
         match self.bus.fetch(AGENT_MAIL, &consumer, most).await {
             Err(RequestError::NoResponders { .. }) => {
-                self.ensure(band).await?;
+                self.ensure(shelf).await?;
                 Ok(self.bus.fetch(AGENT_MAIL, &consumer, most).await?)
             }
             fetched => Ok(fetched?),
@@ -430,8 +426,8 @@ impl Reader {
                 }
                 Err(ConsumeError::ConsumerGone { consumer, .. }) => {
                     tracing::warn!(consumer, "what the role has read is gone; it is read anew");
-                    for band in Band::ALL {
-                        self.inbox.ensure(band).await?;
+                    for shelf in Shelf::ALL {
+                        self.inbox.ensure(shelf).await?;
                     }
                     self.intake.reopen(consumer).await;
                 }
@@ -449,9 +445,8 @@ impl Reader {
 /// The reading of all that was sent to a role; see [`Inbox::history`].
 #[derive(Debug)]
 pub struct Past {
-    scan: Scan,
-    /// What was read and not given yet.
-    held: Option<RawMessage>,
+    /// Each with the message that was read and not given out yet.
+    shelves: Vec<(Scan, Option<RawMessage>)>,
     known: Known,
     admission: Admission,
 }
@@ -482,7 +477,7 @@ impl Past {
     /// # Errors
     /// See [`InboxError`].
     pub async fn next_kept(&mut self) -> Result<Option<Kept>, InboxError> {
-        while self.held.is_some() || self.scan.pending() > 0 {
+        while self.oldest().await? {
             if let Some(kept) = self.read().await? {
                 return Ok(Some(kept));
             }
@@ -490,38 +485,58 @@ impl Past {
         Ok(None)
     }
 
-    /// The next one; it waits for one that is not there yet. May be cancelled.
+    /// The next one; it waits for one that is not there yet. May be cancelled. What comes while it
+    /// waits comes in the order in which it is heard of.
     ///
     /// # Errors
     /// See [`InboxError`].
     pub async fn next(&mut self) -> Result<Kept, InboxError> {
         loop {
-            if let Some(kept) = self.read().await? {
+            if let Some(kept) = self.next_kept().await? {
                 return Ok(kept);
             }
+            let waiting = self.shelves.iter_mut().map(|(scan, head)| {
+                Box::pin(async move {
+                    *head = Some(scan.next().await?);
+                    Ok::<_, ScanError>(())
+                })
+            });
+            let (heard, ..) = futures::future::select_all(waiting).await;
+            heard?;
         }
     }
 
+    /// Whether there is a message that is not given out; the oldest of them is held then.
+    async fn oldest(&mut self) -> Result<bool, ScanError> {
+        for (scan, head) in &mut self.shelves {
+            if head.is_none() && scan.pending() > 0 {
+                *head = Some(scan.next().await?);
+            }
+        }
+        Ok(self.shelves.iter().any(|(_, head)| head.is_some()))
+    }
+
+    /// Reads the oldest message that is held. It stays held until it is known who sent it.
     async fn read(&mut self) -> Result<Option<Kept>, InboxError> {
-        let message = match &self.held {
-            Some(message) => message.clone(),
-            None => self.held.insert(self.scan.next().await?).clone(),
-        };
+        let Self { shelves, known, admission } = self;
+        let heads = shelves.iter_mut().map(|(_, head)| head).filter(|head| head.is_some());
+        let seq = |head: &&mut Option<RawMessage>| head.as_ref().map(|message| message.seq);
+        let Some(head) = heads.min_by_key(seq) else { return Ok(None) };
+        let Some(message) = head.as_ref() else { return Ok(None) };
         let mail = Mail::decode(&message.payload);
         let mut verdict = Verdict::Unsigned;
         if let Ok(Mail { from, .. }) = &mail {
-            let (judged, taken) = self.admission.judge(&message.received(), from).await?;
+            let (judged, taken) = admission.judge(&message.received(), from).await?;
             if !taken {
-                self.held = None;
+                *head = None;
                 return Ok(None);
             }
             verdict = judged;
         }
-        self.held = None;
-        if mail.as_ref().is_ok_and(|mail| self.known.is_copy(&mail.id, message.seq)) {
-            return Ok(None);
-        }
-        Ok(Some(Kept { seq: message.seq, time: message.time, mail, verdict }))
+        let kept = Kept { seq: message.seq, time: message.time, mail, verdict };
+        *head = None;
+        let copy = kept.mail.as_ref().is_ok_and(|mail| known.is_copy(&mail.id, kept.seq));
+        Ok((!copy).then_some(kept))
     }
 }
 

@@ -14,7 +14,7 @@ use sinew_model::{
     Band, Role,
     limits::MAIL_BYTES,
     mail::MailError,
-    stream::{AGENT_MAIL, inbox_consumer},
+    stream::{AGENT_MAIL, Shelf},
 };
 use sinew_testkit::{NatsServer, wait};
 
@@ -43,8 +43,8 @@ fn says(letter: &Letter) -> String {
 
 /// Hands out again soon what nobody acks.
 async fn impatient(backbone: &Backbone, of: &Role) {
-    for band in Band::ALL {
-        let mut spec = inbox_consumer(backbone.bus.subjects(), of, band);
+    for shelf in Shelf::ALL {
+        let mut spec = shelf.consumer(backbone.bus.subjects(), of);
         spec.ack_wait = Duration::from_millis(300);
         ensure_consumer(&backbone.bus, AGENT_MAIL, &spec).await.unwrap();
     }
@@ -293,7 +293,7 @@ async fn after_a_kill_of_the_server_nothing_unread_is_missing() {
 
 #[tokio::test]
 async fn a_broadcast_knows_who_has_acknowledged_it_and_who_is_silent() {
-    let backbone = Backbone::start().await;
+    let backbone = forgetful().await;
     let ceo = backbone.client("ceo");
     let roles: Vec<Role> = (0..20).map(|at| role(&format!("role-{at:02}"))).collect();
     for role in &roles {
@@ -324,6 +324,8 @@ async fn a_broadcast_knows_who_has_acknowledged_it_and_who_is_silent() {
     let there: Vec<_> = roll.acknowledged.iter().map(|ack| ack.role.clone()).collect();
     assert_eq!(there, loud);
     assert!(roll.acknowledged.iter().all(|ack| !ack.late && ack.expected));
+    // Long after the ids are forgotten, a role still acknowledges once.
+    assert!(!backbone.client(loud[0].as_str()).acknowledge(&id, None).await.unwrap());
     // One who wakes later finds it, and is late.
     let late = silent[0].as_str();
     assert_eq!(take(&backbone, late).await.remove(0).mail().id, sent.id);

@@ -25,6 +25,9 @@ use crate::{
     request::RequestError,
 };
 
+/// Another reader has a consumer of this name.
+const CONSUMER_DIFFERS: u32 = 10_148;
+
 /// Why a scan cannot go on. What passes is got over inside.
 #[derive(Debug, thiserror::Error)]
 #[error("the stream {stream} cannot be read from sequence {from} on")]
@@ -43,7 +46,7 @@ pub struct ScanError {
 pub struct Scan {
     bus: Bus,
     stream: String,
-    filters: Vec<String>,
+    filter: String,
     /// The next sequence to be read.
     from: u64,
     /// Messages that are not read yet, as far as is known.
@@ -89,23 +92,10 @@ impl Bus {
     /// # Errors
     /// When it cannot begin, see [`ScanError`].
     pub async fn scan(&self, stream: &str, filter: &str, from: u64) -> Result<Scan, ScanError> {
-        self.scan_all(stream, vec![filter.to_owned()], from).await
-    }
-
-    /// As [`Bus::scan`], for several filters that do not overlap, in the order of the stream.
-    ///
-    /// # Errors
-    /// When it cannot begin, see [`ScanError`].
-    pub async fn scan_all(
-        &self,
-        stream: &str,
-        filters: Vec<String>,
-        from: u64,
-    ) -> Result<Scan, ScanError> {
         let mut scan = Scan {
             bus: self.clone(),
             stream: stream.to_owned(),
-            filters,
+            filter: filter.to_owned(),
             from: from.max(1),
             pending: 0,
             connections: self.connections(),
@@ -159,18 +149,25 @@ impl Scan {
     async fn begin(&mut self) -> Result<(), RequestError> {
         self.source = None;
         self.connections.mark_unchanged();
-        let name = format!("scan-{}", clock::unique());
+        let mut refused = None;
+        for name in self.bus.scan_names(&self.stream, &self.filter) {
+            match self.begin_as(&name).await {
+                Err(error) if error.refusal() == Some(CONSUMER_DIFFERS) => refused = Some(error),
+                begun => return begun,
+            }
+        }
+        refused.map_or(Ok(()), Err)
+    }
+
+    async fn begin_as(&mut self, name: &str) -> Result<(), RequestError> {
         // With the filter in the subject, a permission on the subject bounds what is read.
-        let call = match self.filters.as_slice() {
-            [filter] => format!("CONSUMER.CREATE.{}.{name}.{filter}", self.stream),
-            _ => format!("CONSUMER.CREATE.{}.{name}", self.stream),
-        };
+        let call = format!("CONSUMER.CREATE.{}.{name}.{}", self.stream, self.filter);
         let request = json!({
             "stream_name": self.stream,
             "action": "create",
             "config": {
                 "name": name,
-                "filter_subjects": self.filters,
+                "filter_subject": self.filter,
                 "deliver_policy": "by_start_sequence",
                 "opt_start_seq": self.from,
                 "ack_policy": "none",
@@ -178,11 +175,13 @@ impl Scan {
                 "inactive_threshold": nanos(SCAN_IDLE),
                 "num_replicas": 1,
                 "mem_storage": true,
+                // So that no other reader has the same consumer by chance.
+                "metadata": { "reader": clock::unique() },
             },
         });
         let created: Created = self.bus.api(&call, &request).await?;
         self.pending = created.num_pending;
-        let target = Target::new(0, &self.stream, &name);
+        let target = Target::new(0, &self.stream, name);
         let delete = format!("$JS.API.CONSUMER.DELETE.{}.{name}", self.stream);
         let bus = self.bus.clone();
         self.source = Some(Source { bus, delete, target, count: 0, pull: None });
@@ -293,8 +292,11 @@ impl Drop for Source {
 fn may_pass(error: &RequestError) -> bool {
     match error {
         RequestError::Unknown { .. } | RequestError::NoResponders { .. } => true,
-        // The server's way to say that it has no leader or no room at the moment.
-        RequestError::Refused { source, .. } => source.code == 503,
+        // The server's way to say that it has no leader or no room at the moment, or that other
+        // readers have all names that this login may use.
+        RequestError::Refused { source, .. } => {
+            source.code == 503 || source.err_code == CONSUMER_DIFFERS
+        }
         RequestError::Unsendable { .. } | RequestError::Unreadable { .. } => false,
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{io, path::Path};
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use nkeys::KeyPair;
 use sinew_model::signature::{Certificate, CertificateError};
 
@@ -34,6 +35,13 @@ pub(super) async fn read(path: &Path) -> Result<Option<Read>, CredsError> {
     parse(&tokio::fs::read_to_string(path).await?)
 }
 
+/// What the JWT of a `.creds` file claims, whoever vouches for it; `None` where there is none.
+pub(crate) async fn claims(path: &Path) -> Option<serde_json::Value> {
+    let text = tokio::fs::read_to_string(path).await.ok()?;
+    let claims = part(&text, "JWT")?.split('.').nth(1)?;
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()
+}
+
 fn parse(text: &str) -> Result<Option<Read>, CredsError> {
     let jwt = part(text, "JWT").ok_or(CredsError::NoJwt)?;
     let seed = part(text, "NKEY SEED").ok_or(CredsError::NoKey)?;
@@ -62,7 +70,6 @@ fn part<'a>(text: &'a str, what: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
     fn file(name: &str, of: &KeyPair, seed: &str) -> String {
         let head = URL_SAFE_NO_PAD.encode(r#"{"typ":"JWT","alg":"ed25519-nkey"}"#);

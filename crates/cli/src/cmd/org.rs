@@ -3,6 +3,7 @@
 
 mod add;
 mod creds;
+mod init;
 mod list;
 mod remove;
 mod revoke;
@@ -34,6 +35,7 @@ const NO_STREAM: u32 = 10_059;
 /// The orgs of a backbone, and who is let in.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
+    Init(init::Args),
     Add(add::Args),
     List(list::Args),
     Creds(creds::Args),
@@ -47,14 +49,15 @@ pub(crate) enum Command {
 /// # Errors
 /// Whatever went wrong.
 pub(crate) async fn run(command: Command, global: &Global, out: Out) -> anyhow::Result<Code> {
-    let here = Here::find(global)?;
+    let here = || Here::find(global);
     match command {
-        Command::Add(args) => add::run(&args, &here, out).await,
-        Command::List(args) => list::run(&args, &here, out).await,
-        Command::Creds(args) => creds::run(&args, global.role.clone(), &here, out).await,
-        Command::Rotate(args) => rotate::run(&args, &here, out).await,
-        Command::Revoke(args) => revoke::run(&args, global.role.clone(), &here, out).await,
-        Command::Remove(args) => remove::run(&args, &here, out).await,
+        Command::Init(args) => init::run(&args, out),
+        Command::Add(args) => add::run(&args, &here()?, out).await,
+        Command::List(args) => list::run(&args, &here()?, out).await,
+        Command::Creds(args) => creds::run(&args, global.role.clone(), &here()?, out).await,
+        Command::Rotate(args) => rotate::run(&args, &here()?, out).await,
+        Command::Revoke(args) => revoke::run(&args, global.role.clone(), &here()?, out).await,
+        Command::Remove(args) => remove::run(&args, &here()?, out).await,
     }
 }
 

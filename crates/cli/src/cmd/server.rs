@@ -7,7 +7,12 @@ use std::{
 
 use serde_json::json;
 use sinew_bus::{Bus, connect::without_login};
-use sinew_server::Settings;
+use sinew_model::grant::User;
+use sinew_server::{
+    Settings,
+    context::Login,
+    control::org::{Pace, Tenants},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -17,7 +22,7 @@ use crate::{
         up,
     },
     env,
-    exit::Code,
+    exit::{Code, Fault},
     output::Out,
     signals,
     target::{DATA_DIR, Target},
@@ -32,7 +37,8 @@ use crate::{
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_long_help = "Examples:
   sinew server --url nats://a.example:4222,nats://b.example:4222 --creds acme.creds --org acme
-  sinew server --url nats://127.0.0.1:4222 --org acme --data-dir /var/lib/sinew")]
+  sinew server --url nats://127.0.0.1:4222 --org acme --data-dir /var/lib/sinew
+  sinew --context plant server --orgs")]
 pub(crate) struct Args {
     /// The folder of its view; made if it is not there
     #[arg(long, value_name = "FOLDER", default_value = DATA_DIR)]
@@ -47,6 +53,9 @@ pub(crate) struct Args {
     /// Where /healthz and /readyz answer; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS:PORT", default_value = scale::HEALTH)]
     health: SocketAddr,
+    /// Serve every other org of the context's data folder too, while it is used
+    #[arg(long)]
+    orgs: bool,
 }
 
 /// Runs until it is told to stop.
@@ -55,26 +64,57 @@ pub(crate) struct Args {
 /// What kept it from starting or from going on.
 pub(crate) async fn run(args: Args, global: &Global, out: Out) -> anyhow::Result<Code> {
     let stop = signals::listen()?;
-    let target = Target::find(global)?;
-    let places = Places::new(&args.data_dir, args.topology.as_deref());
+    let mut target = Target::find(global)?;
+    target.as_user(&User::Server)?;
+    let others = if args.orgs { Some(others(&target)?) } else { None };
+    let mut places = Places::new(&args.data_dir, args.topology.as_deref());
+    places.statement = target.statement()?;
     let extras = Extras::open(args.team.as_deref(), args.health, false).await?;
+    let all = async {
+        let stop = stop.gently.clone();
+        let stop_others = stop.child_token();
+        let attending = async {
+            if let Some(others) = others {
+                others.run(stop_others.clone()).await;
+            }
+        };
+        let serving = async {
+            let _others_too = stop_others.clone().drop_guard();
+            serve_on(target.config, (places, extras), (out, stop)).await
+        };
+        tokio::join!(serving, attending).0
+    };
     tokio::select! {
-        outcome = serve_on(target.config, (places, extras), (out, stop.gently.clone())) => outcome,
+        outcome = all => outcome,
         () = stop.now.cancelled() => Ok(Code::Interrupted),
     }
 }
 
+/// The controllers of the other orgs of the data folder.
+fn others(target: &Target) -> Result<Tenants, Fault> {
+    let known = target.own_context().filter(|(_, it)| matches!(it.login, Login::Creds { .. }));
+    let Some((_, context)) = known else {
+        return Err(Fault::usage("there is no data folder with orgs")
+            .hint("name the context of `sinew org init`: sinew --context FOLDER server --orgs"));
+    };
+    let mut context = context.clone();
+    context.org = target.config.org.clone();
+    Ok(Tenants::new(context, Pace::default()))
+}
+
 /// The files of a service.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Places<'a> {
     data_dir: &'a Path,
     topology: Option<&'a Path>,
+    /// What the org's account says of its keys, where this is who may say so.
+    statement: Option<String>,
 }
 
 impl<'a> Places<'a> {
     /// The folder of its view, and the file with values for the streams.
     pub(crate) const fn new(data_dir: &'a Path, topology: Option<&'a Path>) -> Self {
-        Self { data_dir, topology }
+        Self { data_dir, topology, statement: None }
     }
 }
 
@@ -87,7 +127,7 @@ pub(crate) async fn serve_on(
     (places, extras): (Places<'_>, Extras),
     (out, stop): (Out, CancellationToken),
 ) -> anyhow::Result<Code> {
-    let Places { data_dir, topology } = places;
+    let Places { data_dir, topology, statement } = places;
     let (url, org) = (config.url.clone(), config.org.clone());
     let reach = scale::reach(&config)?;
     let bus = Bus::connect(config).await?;
@@ -107,6 +147,7 @@ pub(crate) async fn serve_on(
     );
     out.either(&ready, text)?;
     let mut settings = Settings::new(topology, view::path_in(data_dir));
+    settings.statement = statement;
     extras.furnish(&mut settings, data_dir, reach)?;
     extras.serve(bus, settings, stop).await?;
     Ok(Code::Done)

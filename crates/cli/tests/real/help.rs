@@ -66,6 +66,7 @@ const VERBS: &[&[&str]] = &[
     &["schedule", "run"],
     &["schedule", "remove"],
     &["org"],
+    &["org", "init"],
     &["org", "add"],
     &["org", "list"],
     &["org", "creds"],

@@ -122,3 +122,28 @@ fn an_org_outlives_a_restart_and_is_bounded_by_its_quotas() {
     more.says(5, "maximum account active connections exceeded");
     drop(agents);
 }
+
+#[test]
+fn the_configuration_of_a_cluster_is_made_and_is_one() {
+    let place = Place::new();
+    let nodes = ["n1=127.0.0.1:4331:6331", "n2=127.0.0.1:4332:6332"];
+    let args = ["org", "init", "plant", "--node", nodes[0], "--node", nodes[1]];
+    let made = place.json(&args);
+    assert_eq!(made["url"], "nats://127.0.0.1:4331,nats://127.0.0.1:4332");
+    for file in made["files"].as_array().unwrap() {
+        let file = std::path::Path::new(file.as_str().unwrap());
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        // The server itself says whether it is one.
+        let mut checked = std::process::Command::new(sinew_testkit::install::nats_server());
+        checked.arg("-t").arg("-c").arg(file).current_dir(place.path("plant"));
+        let done = Done::of(&mut checked);
+        assert_eq!(done.code, Some(0), "{done:?}");
+    }
+    let key = std::fs::read_to_string(place.path("plant/keys/operator.nk")).unwrap();
+    place.get(&args);
+    assert_eq!(std::fs::read_to_string(place.path("plant/keys/operator.nk")).unwrap(), key);
+    place.run(&["org", "init", "plant", "--node", "n1=h:x:1"]).says(2, "is no NAME=HOST");
+    let twice = ["org", "init", "plant", "--node", nodes[0], "--node", nodes[0]];
+    place.run(&twice).says(2, "one name");
+    place.run(&["org", "list", "--context", "plant"]).says(5, "out of reach");
+}

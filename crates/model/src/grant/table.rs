@@ -1,11 +1,12 @@
 //! The table itself: every action, who may do it, and on which subjects.
 
-use super::{Rule, Scope, Way, inbox_prefix};
+use super::{Rule, Scope, Way, inbox_prefix, scan_name};
 use crate::{
+    limits,
     stream::{
-        AGENT_CONTROL, AGENT_MAIL, AGENT_PRESENCE, AGENT_TASKS, BODIES, ENDS_CONSUMER, FIRINGS,
-        MEETINGS, OBJ_BODIES, ORG_EVENTS, ORG_EVIDENCE, ORG_SENDERS, TASK_LOG, TASK_RECURRING,
-        TASK_SCHEDULES,
+        AGENT_CARDS, AGENT_CONTROL, AGENT_MAIL, AGENT_PRESENCE, AGENT_TASKS, BODIES, ENDS_CONSUMER,
+        FIRINGS, MEETINGS, OBJ_BODIES, ORG_EVENTS, ORG_EVIDENCE, ORG_SENDERS, SYSTEM, TASK_LOG,
+        TASK_RECURRING, TASK_SCHEDULES,
     },
     subject::Subjects,
     task::Transition,
@@ -36,6 +37,12 @@ pub enum Action {
     Meet,
     /// Show signs of life of its own role.
     Beat,
+    /// Say what its own role can do, and what it has taken note of.
+    Introduce,
+    /// Say whose keys count.
+    Vouch,
+    /// Keep what was refused for its signature.
+    Accuse,
     /// Pull the work of its own role.
     PullOwn,
     /// End deliveries of its own role.
@@ -50,6 +57,16 @@ pub enum Action {
     ReadPresence,
     /// Hear and read what meetings said.
     ReadMeetings,
+    /// Read what was sent to everybody, and who has taken note of it.
+    ReadBroadcasts,
+    /// Read what each role can do.
+    ReadCards,
+    /// Read the certificates of keys.
+    ReadSenders,
+    /// Read what was refused for its signature.
+    ReadEvidence,
+    /// Read how servers fare, and how many instances each role is to have.
+    ReadSystem,
     /// Read large bodies.
     ReadBodies,
     /// See which tasks recur.
@@ -62,8 +79,12 @@ pub enum Action {
     ReadQueues,
     /// Stop the flow of work and let it go on.
     Control,
+    /// Say how servers fare, and how many instances each role is to have.
+    Govern,
     /// Show signs of life of another role.
     BeatForOthers,
+    /// Say what another role can do, and what it has taken note of.
+    IntroduceOthers,
     /// Pull the work of another role.
     PullForOthers,
     /// End deliveries of another role.
@@ -88,25 +109,18 @@ pub enum Action {
     Impersonate,
     /// Ask about the server itself.
     AskServer,
-    /// Find out whose key is whose.
-    ReadSenders,
-    /// Keep a record of a message that was refused.
-    KeepEvidence,
-    /// See the messages that were refused.
-    ReadEvidence,
-    /// Say whose keys count.
-    Vouch,
 }
 
 const AGENTS_AND_OWNERS: [bool; 4] = [true, false, true, true];
 const EVERYBODY: [bool; 4] = [true, true, true, true];
+const ONLOOKERS: [bool; 4] = [false, true, true, true];
 const OWNERS: [bool; 4] = [false, false, true, true];
 const CONTROLLERS: [bool; 4] = [false, false, false, true];
 const NOBODY: [bool; 4] = [false, false, false, false];
 
 impl Action {
     /// All actions.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 47] = [
         Self::Delegate,
         Self::SendMail,
         Self::Broadcast,
@@ -118,6 +132,9 @@ impl Action {
         Self::Emit,
         Self::Meet,
         Self::Beat,
+        Self::Introduce,
+        Self::Vouch,
+        Self::Accuse,
         Self::PullOwn,
         Self::AckOwn,
         Self::ReadOwnMail,
@@ -125,13 +142,20 @@ impl Action {
         Self::ReadEvents,
         Self::ReadPresence,
         Self::ReadMeetings,
+        Self::ReadBroadcasts,
+        Self::ReadCards,
+        Self::ReadSenders,
+        Self::ReadEvidence,
+        Self::ReadSystem,
         Self::ReadBodies,
         Self::ReadRecurring,
         Self::ReadControl,
         Self::Inspect,
         Self::ReadQueues,
         Self::Control,
+        Self::Govern,
         Self::BeatForOthers,
+        Self::IntroduceOthers,
         Self::PullForOthers,
         Self::AckForOthers,
         Self::ReadOthersMail,
@@ -144,10 +168,6 @@ impl Action {
         Self::AskToCommit,
         Self::Impersonate,
         Self::AskServer,
-        Self::ReadSenders,
-        Self::KeepEvidence,
-        Self::ReadEvidence,
-        Self::Vouch,
     ];
 
     /// Who may do it, in the order of [`Kind::ALL`](super::Kind::ALL).
@@ -163,34 +183,53 @@ impl Action {
             | Self::Emit
             | Self::Meet
             | Self::Beat
+            | Self::Introduce
+            | Self::Accuse
             | Self::PullOwn
             | Self::AckOwn
             | Self::ReadOwnMail
-            | Self::ReadQueues
-            | Self::KeepEvidence => AGENTS_AND_OWNERS,
+            | Self::ReadQueues => AGENTS_AND_OWNERS,
             Self::ReadLog
             | Self::ReadEvents
             | Self::ReadPresence
             | Self::ReadMeetings
+            | Self::ReadBroadcasts
+            | Self::ReadCards
+            | Self::ReadSenders
+            | Self::ReadSystem
             | Self::ReadBodies
             | Self::ReadRecurring
             | Self::ReadControl
             | Self::Inspect
-            | Self::HearReplies
-            | Self::ReadSenders => EVERYBODY,
+            | Self::HearReplies => EVERYBODY,
+            Self::ReadEvidence => ONLOOKERS,
             Self::Revive
             | Self::Control
+            | Self::Govern
             | Self::BeatForOthers
+            | Self::IntroduceOthers
             | Self::PullForOthers
             | Self::AckForOthers
             | Self::ReadOthersMail
             | Self::Manage
             | Self::ReadAdvisories
-            | Self::AskToCommit
-            | Self::ReadEvidence => OWNERS,
+            | Self::AskToCommit => OWNERS,
             Self::AckControllers | Self::Commit | Self::Vouch => CONTROLLERS,
             Self::HearOthersReplies | Self::Impersonate | Self::AskServer => NOBODY,
         }
+    }
+
+    /// Whether it is about a role that is not one's own.
+    #[must_use]
+    pub const fn is_about_others(self) -> bool {
+        matches!(
+            self,
+            Self::BeatForOthers
+                | Self::IntroduceOthers
+                | Self::PullForOthers
+                | Self::AckForOthers
+                | Self::ReadOthersMail
+        )
     }
 
     /// What it is, in words.
@@ -208,6 +247,9 @@ impl Action {
             Self::Emit => "tell what was done",
             Self::Meet => "speak in meetings",
             Self::Beat => "show signs of life of its own role",
+            Self::Introduce => "say what its own role can do and has taken note of",
+            Self::Vouch => "say whose keys count",
+            Self::Accuse => "keep what was refused for its signature",
             Self::PullOwn => "pull the work of its own role",
             Self::AckOwn => "end deliveries of its own role",
             Self::ReadOwnMail => "read what was sent to its own role",
@@ -215,13 +257,20 @@ impl Action {
             Self::ReadEvents => "read what was told, and the samples of runtimes",
             Self::ReadPresence => "see who is alive",
             Self::ReadMeetings => "read and hear meetings",
+            Self::ReadBroadcasts => "read what was sent to everybody, and who took note of it",
+            Self::ReadCards => "read what each role can do",
+            Self::ReadSenders => "read the certificates of keys",
+            Self::ReadEvidence => "read what was refused for its signature",
+            Self::ReadSystem => "read how servers fare, and how many instances there are to be",
             Self::ReadBodies => "read large bodies",
             Self::ReadRecurring => "see which tasks recur",
             Self::ReadControl => "see and hear where the flow of work is stopped",
             Self::Inspect => "look at the streams, and at what the queues hold",
             Self::ReadQueues => "look at messages that wait in a queue or a schedule",
             Self::Control => "stop the flow of work and let it go on",
+            Self::Govern => "say how servers fare, and how many instances there are to be",
             Self::BeatForOthers => "show signs of life of another role",
+            Self::IntroduceOthers => "say what another role can do and has taken note of",
             Self::PullForOthers => "pull the work of another role",
             Self::AckForOthers => "end deliveries of another role",
             Self::ReadOthersMail => "read what was sent to another role",
@@ -234,10 +283,6 @@ impl Action {
             Self::AskToCommit => "have something committed by another process",
             Self::Impersonate => "say what only a stream may say",
             Self::AskServer => "ask about the server itself",
-            Self::ReadSenders => "find out whose key is whose",
-            Self::KeepEvidence => "keep a record of a message that was refused",
-            Self::ReadEvidence => "see the messages that were refused",
-            Self::Vouch => "say whose keys count",
         }
     }
 
@@ -255,10 +300,13 @@ impl Action {
             | Self::Emit
             | Self::Meet
             | Self::Control
+            | Self::Govern
             | Self::Beat
             | Self::BeatForOthers
-            | Self::KeepEvidence
+            | Self::Introduce
+            | Self::IntroduceOthers
             | Self::Vouch
+            | Self::Accuse
             | Self::Impersonate => saying(self, scope),
             Self::PullOwn | Self::PullForOthers => pulling(scope),
             Self::AckOwn | Self::AckForOthers => acking(scope),
@@ -268,7 +316,10 @@ impl Action {
             | Self::ReadEvents
             | Self::ReadPresence
             | Self::ReadMeetings
+            | Self::ReadBroadcasts
+            | Self::ReadCards
             | Self::ReadEvidence
+            | Self::ReadSystem
             | Self::ReadControl => reading(self, scope),
             Self::KeepBodies => keeping_bodies(),
             Self::ReadBodies
@@ -303,7 +354,9 @@ fn saying(action: Action, scope: &Scope<'_>) -> Vec<Rule> {
     #[expect(clippy::wildcard_enum_match_arm, reason = "the caller sends only what is said here")]
     let patterns = match action {
         Action::Delegate => vec![under("agents.*.tasks"), under("agents.*.tasks.*")],
-        Action::SendMail => vec![under("agents.*.inbox"), under("agents.*.meetings")],
+        Action::SendMail => {
+            ["inbox", "inbox.*", "meetings"].map(|it| under(&format!("agents.*.{it}"))).into()
+        }
         Action::Broadcast => vec![under("agents.broadcast")],
         Action::Schedule => vec![under("schedules.*")],
         Action::Recur => vec![under("recurring.*")],
@@ -319,8 +372,14 @@ fn saying(action: Action, scope: &Scope<'_>) -> Vec<Rule> {
         Action::Beat | Action::BeatForOthers => {
             vec![under(&format!("agents.{}.heartbeat", scope.own.token()))]
         }
-        Action::KeepEvidence => vec![scope.subjects.all_evidence().into()],
+        Action::Introduce | Action::IntroduceOthers => ["card", "acknowledged.*"]
+            .map(|it| under(&format!("agents.{}.{it}", scope.own.token())))
+            .into(),
         Action::Vouch => vec![under(&format!("org.{org}.senders.*"))],
+        Action::Accuse => vec![under(&format!("org.{org}.evidence.*.*"))],
+        Action::Govern => {
+            ["health", "scaling", "leases.*.*"].map(|it| under(&format!("org.system.{it}"))).into()
+        }
         Action::Impersonate => vec![under(&format!("org.{org}.tasks.*")), under("due.>")],
         _ => Vec::new(),
     };
@@ -328,19 +387,24 @@ fn saying(action: Action, scope: &Scope<'_>) -> Vec<Rule> {
 }
 
 fn pulling(scope: &Scope<'_>) -> Vec<Rule> {
-    let mut rules = Vec::new();
-    for (name, filter) in scope.own.consumers(scope.subjects) {
-        let at = format!("{AGENT_TASKS}.{name}");
-        rules.extend(publish([
-            format!("$JS.API.CONSUMER.CREATE.{at}.{filter}"),
-            format!("$JS.API.CONSUMER.INFO.{at}"),
-            format!("$JS.API.CONSUMER.MSG.NEXT.{at}"),
-        ]));
-    }
+    let mut rules = consuming(AGENT_TASKS, &scope.own.consumers(scope.subjects));
     // Bands come into use when somebody delegates to them, which the runtime hears.
     let bands = format!("agents.{}.tasks.*", scope.own.token());
     rules.extend(subscribe([scope.subjects.pattern(&bands)]));
     rules
+}
+
+/// To make consumers with just these filters, and to pull from them.
+fn consuming(stream: &str, consumers: &[(String, String)]) -> Vec<Rule> {
+    let each = |(name, filter): &(String, String)| {
+        let at = format!("{stream}.{name}");
+        publish([
+            format!("$JS.API.CONSUMER.CREATE.{at}.{filter}"),
+            format!("$JS.API.CONSUMER.INFO.{at}"),
+            format!("$JS.API.CONSUMER.MSG.NEXT.{at}"),
+        ])
+    };
+    consumers.iter().flat_map(each).collect()
 }
 
 fn acking(scope: &Scope<'_>) -> Vec<Rule> {
@@ -371,11 +435,30 @@ fn keeping_bodies() -> Vec<Rule> {
 /// What it takes to read `filter` of a stream: a consumer of its own, under a name that nobody can
 /// guess. The subject that makes it ends in the filter, so it gives nothing else.
 fn scanning(stream: &str, filters: &[String]) -> Vec<Rule> {
-    let make = |filter| format!("$JS.API.CONSUMER.CREATE.{stream}.*.{filter}");
+    scanning_as(stream, filters, "*")
+}
+
+/// The same for a stream on which others have consumers with names that everybody knows, from which
+/// a name that could be any would let take: here each user has names of its own.
+fn scanning_by_name(stream: &str, filters: &[String], user: &str) -> Vec<Rule> {
+    let names = (0..limits::SCANS_OF_USER).map(|number| scan_name(user, number));
+    let mut rules = Vec::new();
+    for name in names {
+        for rule in scanning_as(stream, filters, &name) {
+            if !rules.contains(&rule) {
+                rules.push(rule);
+            }
+        }
+    }
+    rules
+}
+
+fn scanning_as(stream: &str, filters: &[String], name: &str) -> Vec<Rule> {
+    let make = |filter| format!("$JS.API.CONSUMER.CREATE.{stream}.{name}.{filter}");
     let mut rules = publish(filters.iter().map(make));
     rules.extend(publish([
-        format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.*"),
-        format!("$JS.API.CONSUMER.DELETE.{stream}.*"),
+        format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}"),
+        format!("$JS.API.CONSUMER.DELETE.{stream}.{name}"),
     ]));
     rules.extend(subscribe(filters.iter().cloned()));
     rules
@@ -388,13 +471,38 @@ fn reading(action: Action, scope: &Scope<'_>) -> Vec<Rule> {
     match action {
         Action::ReadOwnMail | Action::ReadOthersMail => {
             let role = scope.own.token();
-            let own = [format!("agents.{role}.inbox"), format!("agents.{role}.meetings")];
-            let [inbox, meetings] = own.map(|it| under(&it));
-            scanning(AGENT_MAIL, &[inbox, meetings, under("agents.broadcast")])
+            let mut filters: Vec<String> = ["inbox", "inbox.urgent", "inbox.low", "meetings"]
+                .map(|it| under(&format!("agents.{role}.{it}")))
+                .into();
+            filters.push(under("agents.broadcast"));
+            let mut rules = scanning_by_name(AGENT_MAIL, &filters, scope.name);
+            let consumers = scope.own.inbox(scope.subjects);
+            rules.extend(consuming(AGENT_MAIL, &consumers));
+            rules.extend(acks(consumers.iter().map(|(name, _)| (AGENT_MAIL, name.as_str()))));
+            rules
+        }
+        Action::ReadBroadcasts => {
+            let filters =
+                ["broadcast", "*.acknowledged.*"].map(|it| under(&format!("agents.{it}")));
+            scanning_by_name(AGENT_MAIL, &filters, scope.name)
+        }
+        Action::ReadCards => {
+            let mut rules = scanning(AGENT_CARDS, &[under("agents.*.card")]);
+            rules.extend(publish([format!("$JS.API.STREAM.MSG.GET.{AGENT_CARDS}")]));
+            rules
+        }
+        Action::ReadEvidence => {
+            scanning(ORG_EVIDENCE, &[under(&format!("org.{org}.evidence.*.*"))])
+        }
+        Action::ReadSystem => {
+            let subjects = ["health", "scaling"].map(|it| under(&format!("org.system.{it}")));
+            let mut rules = scanning(SYSTEM, &subjects);
+            rules.extend(publish([format!("$JS.API.STREAM.MSG.GET.{SYSTEM}")]));
+            rules
         }
         Action::ReadLog => {
             let logs = under(&format!("org.{org}.tasks.*.*"));
-            let mut rules = scanning(TASK_LOG, &[logs]);
+            let mut rules = scanning_by_name(TASK_LOG, &[logs], scope.name);
             rules.extend(subscribe([under(&format!("org.{org}.tasks.*"))]));
             rules.extend(publish([
                 format!("$JS.API.STREAM.MSG.GET.{TASK_LOG}"),
@@ -407,10 +515,11 @@ fn reading(action: Action, scope: &Scope<'_>) -> Vec<Rule> {
             rules.extend(subscribe([under(&format!("org.{org}.metrics"))]));
             rules
         }
-        Action::ReadEvidence => scanning(ORG_EVIDENCE, &[scope.subjects.all_evidence().into()]),
         Action::ReadPresence => scanning(AGENT_PRESENCE, &[under("agents.*.heartbeat")]),
         Action::ReadMeetings => {
-            scanning(MEETINGS, &[under("meetings.*.messages"), under("meetings.*.decisions")])
+            let mut rules = scanning(MEETINGS, &[under("meetings.*.*")]);
+            rules.extend(publish([format!("$JS.API.STREAM.MSG.GET.{MEETINGS}")]));
+            rules
         }
         Action::ReadControl => {
             let mut rules = subscribe([under("agents.*.control.>")]);
@@ -422,7 +531,7 @@ fn reading(action: Action, scope: &Scope<'_>) -> Vec<Rule> {
 }
 
 /// The streams that a look without names is about.
-const STREAMS: [&str; 12] = [
+const STREAMS: [&str; 14] = [
     TASK_SCHEDULES,
     AGENT_TASKS,
     TASK_LOG,
@@ -433,8 +542,10 @@ const STREAMS: [&str; 12] = [
     MEETINGS,
     OBJ_BODIES,
     AGENT_CONTROL,
+    AGENT_CARDS,
     ORG_SENDERS,
     ORG_EVIDENCE,
+    SYSTEM,
 ];
 
 fn asking(action: Action) -> Vec<Rule> {
@@ -450,8 +561,8 @@ fn asking(action: Action) -> Vec<Rule> {
             .map(|stream| format!("$JS.API.STREAM.MSG.GET.{stream}"))
             .into(),
         Action::ReadBodies => vec![format!("$JS.API.STREAM.MSG.GET.{OBJ_BODIES}")],
-        Action::ReadSenders => vec![format!("$JS.API.STREAM.MSG.GET.{ORG_SENDERS}")],
         Action::ReadRecurring => vec![format!("$JS.API.STREAM.MSG.GET.{TASK_RECURRING}")],
+        Action::ReadSenders => vec![format!("$JS.API.STREAM.MSG.GET.{ORG_SENDERS}")],
         Action::Manage => vec!["$JS.API.>".to_owned()],
         Action::AskServer => vec!["$SYS.>".to_owned()],
         _ => Vec::new(),

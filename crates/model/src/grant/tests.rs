@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::id::Root;
+use crate::{id::Root, stream::ENDS_CONSUMER};
 
 fn acme() -> Subjects {
     Subjects::new(Root::default(), "acme".parse().unwrap())
@@ -39,13 +39,7 @@ fn every_cell_of_the_table_is_what_the_lists_say() {
         for action in Action::ALL {
             let name = user.name();
             // What is about others is asked about another role.
-            let of_others = matches!(
-                action,
-                Action::BeatForOthers
-                    | Action::PullForOthers
-                    | Action::AckForOthers
-                    | Action::ReadOthersMail
-            );
+            let of_others = action.is_about_others();
             let own = match &user {
                 User::Agent(role) if !of_others => Whose::Of(role),
                 User::Agent(_) | User::Observer | User::Operator | User::Server => {
@@ -121,7 +115,13 @@ proptest! {
         let name = User::Agent(one.clone()).name();
         let scope = Scope { subjects: &subjects, own: Whose::Of(&one), name: &name };
         let reach = allowed(&subjects, &User::Agent(other));
-        for action in [Action::PullOwn, Action::AckOwn, Action::Beat, Action::HearReplies] {
+        for action in [
+            Action::PullOwn,
+            Action::AckOwn,
+            Action::Beat,
+            Action::Introduce,
+            Action::HearReplies,
+        ] {
             for rule in action.rules(&scope) {
                 prop_assert!(
                     !may(&reach, rule.way, &example(&rule.pattern)),
@@ -133,6 +133,17 @@ proptest! {
         prop_assert!(!may(&reach, Way::Subscribe, &inbox));
         let make = format!("$JS.API.CONSUMER.CREATE.AGENT_MAIL.x.{inbox}");
         prop_assert!(!may(&reach, Way::Publish, &make));
+        // From a consumer that others have made, under whatever name.
+        for taken in Shelf::ALL.map(|it| it.consumer_name(&one)) {
+            for verb in ["MSG.NEXT", "DELETE", "INFO"] {
+                let take = format!("$JS.API.CONSUMER.{verb}.AGENT_MAIL.{taken}");
+                prop_assert!(!may(&reach, Way::Publish, &take), "{}", take);
+            }
+        }
+        for verb in ["MSG.NEXT", "DELETE"] {
+            let take = format!("$JS.API.CONSUMER.{verb}.TASK_LOG.{ENDS_CONSUMER}");
+            prop_assert!(!may(&reach, Way::Publish, &take), "{}", take);
+        }
     }
 
     #[test]

@@ -16,8 +16,9 @@ pub const ORG_CONSUMERS: i64 = 1_000;
 /// Disk of an org, in bytes. The server sets it aside, so the sum of all orgs must fit.
 pub const ORG_STORAGE_BYTES: i64 = 256 << 20;
 
-/// The part of an org's disk that is kept for large bodies is one of so many.
-pub const ORG_BODIES_SHARE: i64 = 2;
+/// The part of an org's disk that is set aside for large bodies is one of so many: with three
+/// replicas, each of which counts, more than half of the disk is left for everything else.
+pub const ORG_BODIES_SHARE: i64 = 8;
 
 /// Memory of an org's streams, in bytes: its signs of life of some minutes. The server sets it
 /// aside too.
@@ -43,3 +44,7 @@ pub const ORG_PAGE: usize = 1_000;
 
 /// How long it must be quiet after an answer before the servers of a cluster count as all heard.
 pub const GATHER_QUIET: Duration = Duration::from_millis(250);
+
+/// Readers at once, of one user, of a stream on which others have consumers with known names. Each
+/// takes a permission of its own, so there are few.
+pub const SCANS_OF_USER: usize = 8;

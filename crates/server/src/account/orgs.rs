@@ -129,13 +129,18 @@ impl Orgs {
         self.folder.join("creds").join(org.as_str()).join(format!("{}.creds", user.name()))
     }
 
+    /// Where a key of the operator's own is kept.
+    pub(super) fn key_path(&self, name: &str) -> PathBuf {
+        self.folder.join("keys").join(format!("{name}.nk"))
+    }
+
     fn home(&self, org: &OrgId) -> PathBuf {
         self.folder.join("orgs").join(org.as_str())
     }
 
     fn own(&self, name: &str, kind: KeyPairType) -> Result<Own, AccountError> {
         let key = |suffix: &str, kind| {
-            let path = self.folder.join("keys").join(format!("{name}{suffix}.nk"));
+            let path = self.key_path(&format!("{name}{suffix}"));
             keys::load_or_make(&path, kind).map_err(at(&path))
         };
         Ok(Own { identity: key("", kind.clone())?, signing: key("-signing", kind)? })
@@ -544,7 +549,7 @@ fn write_creds(path: &Path, token: &str, user: &KeyPair) -> Result<(), AccountEr
 ///
 /// # Errors
 /// [`AccountError::File`].
-pub(super) fn write_private(path: &Path, text: &str) -> Result<(), AccountError> {
+pub fn write_private(path: &Path, text: &str) -> Result<(), AccountError> {
     if let Some(parent) = path.parent() {
         keys::folder(parent).map_err(at(path))?;
     }

@@ -7,6 +7,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -60,10 +61,6 @@ enum Fault {
 /// Why it was not seen whether an org has work.
 #[derive(Debug, thiserror::Error)]
 enum WorkFault {
-    #[error("its account is unknown")]
-    Account(#[from] AccountError),
-    #[error("it can't be connected to")]
-    Connect(#[from] ConnectError),
     #[error("its streams can't be looked at")]
     Request(#[from] RequestError),
     #[error("its view can't be opened")]
@@ -90,7 +87,17 @@ pub struct Tenants {
 #[derive(Debug)]
 struct Served {
     attendance: Attendance,
+    /// The one connection to the org, once it is there.
+    bus: Arc<OnceLock<Bus>>,
     stop: CancellationToken,
+}
+
+/// What the service of an org works with.
+#[derive(Debug)]
+struct Place {
+    org: OrgId,
+    record: Record,
+    bus: Arc<OnceLock<Bus>>,
 }
 
 /// What is known while it runs.
@@ -227,34 +234,42 @@ impl Tenants {
             Step::Enter => {
                 state.unvisited.remove(&record.account);
                 let stop = CancellationToken::new();
-                let service = self.clone().serve(org.clone(), record.clone(), stop.clone());
-                state.running.spawn(service);
-                state.served.insert(org.clone(), Served { attendance, stop });
+                let bus = Arc::new(OnceLock::new());
+                let place = Place { org: org.clone(), record: record.clone(), bus: bus.clone() };
+                state.running.spawn(self.clone().serve(place, stop.clone()));
+                state.served.insert(org.clone(), Served { attendance, bus, stop });
                 inside = true;
             }
-            Step::AskToLeave => match self.has_work(org).await {
-                Ok(true) => {}
-                Ok(false) => {
-                    if let Some(served) = state.served.get(org) {
-                        served.stop.cancel();
-                    }
+            Step::AskToLeave => {
+                if let Some(served) = state.served.get(org) {
+                    self.leave_if_done(org, served).await;
                 }
-                Err(error) => tracing::warn!(
-                    %org,
-                    error = &error as &dyn std::error::Error,
-                    "it can't be seen whether an org has work"
-                ),
-            },
+            }
         }
         if let Some(served) = state.served.get_mut(org) {
             served.attendance = attendance.after(others, inside, now);
         }
     }
 
+    async fn leave_if_done(&self, org: &OrgId, served: &Served) {
+        // Without a connection it is not known, and the service itself tries to get one.
+        let Some(bus) = served.bus.get() else { return };
+        match self.has_work(org, bus).await {
+            Ok(true) => {}
+            Ok(false) => served.stop.cancel(),
+            Err(error) => tracing::warn!(
+                %org,
+                error = &error as &dyn std::error::Error,
+                "it can't be seen whether an org has work"
+            ),
+        }
+    }
+
     /// Runs the service of one org.
-    async fn serve(self, org: OrgId, record: Record, stop: CancellationToken) -> OrgId {
-        tracing::info!(%org, "an org stirs");
-        match self.served(&org, &record, stop).await {
+    async fn serve(self, place: Place, stop: CancellationToken) -> OrgId {
+        let served = self.served(&place, stop).await;
+        let Place { org, .. } = place;
+        match served {
             Ok(()) => tracing::info!(%org, "an org is quiet"),
             Err(error) => tracing::error!(
                 %org,
@@ -265,20 +280,18 @@ impl Tenants {
         org
     }
 
-    async fn served(
-        &self,
-        org: &OrgId,
-        record: &Record,
-        stop: CancellationToken,
-    ) -> Result<(), Fault> {
+    async fn served(&self, place: &Place, stop: CancellationToken) -> Result<(), Fault> {
+        let Place { org, record, bus: known } = place;
+        tracing::info!(%org, "an org stirs");
         let bus = Bus::connect(self.config(org)?).await?;
-        let topology = record.quota.topology(&bus)?;
+        let bus = known.get_or_init(|| bus);
+        let topology = record.quota.topology(bus)?;
         let mut settings = Settings::new(topology, Self::view_of(&self.context, org));
         settings.system = Some(self.context.system_config());
         settings.statement = Some(self.orgs.statement(org)?);
-        serve(bus.clone(), settings, stop.clone()).await?;
+        serve(bus.clone(), settings, stop).await?;
         if self.is_there(org) {
-            forget_consumers(&bus).await;
+            forget_consumers(bus).await;
         }
         Ok(())
     }
@@ -295,16 +308,14 @@ impl Tenants {
     }
 
     /// Whether something is left to be done in an org that nobody is connected to.
-    async fn has_work(&self, org: &OrgId) -> Result<bool, WorkFault> {
-        let bus = Bus::connect(self.config(org)?).await?;
-        for stream in [AGENT_TASKS, TASK_SCHEDULES] {
-            match bus.stream_state(stream).await {
-                Ok(state) if state.messages > 0 => return Ok(true),
-                Ok(_) => {}
-                Err(error) if error.refusal() == Some(NO_STREAM) => {}
-                Err(error) => return Err(error.into()),
-            }
+    async fn has_work(&self, org: &OrgId, bus: &Bus) -> Result<bool, WorkFault> {
+        match bus.stream_state(TASK_SCHEDULES).await {
+            Ok(state) if state.messages > 0 => return Ok(true),
+            Ok(_) => {}
+            Err(error) if error.refusal() == Some(NO_STREAM) => {}
+            Err(error) => return Err(error.into()),
         }
+        // What only lies on a queue waits for a worker, who brings the controllers along.
         let view = Self::view_of(&self.context, org);
         let store = Store::open(view, bus.subjects().clone()).await?;
         let open = Filter { ended: Some(false), limit: Some(1), ..Filter::default() };

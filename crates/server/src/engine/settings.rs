@@ -1,18 +1,13 @@
 //! What nats-server is told: its configuration file. The paths in it are relative to the data
 //! folder, in which the server runs, so no name of a folder can break the file.
 
-use sinew_model::limits::{
-    ENGINE_LINE_BYTES, ENGINE_LOG_BYTES, ENGINE_LOG_FILES, ENGINE_MEMORY_BYTES,
-    ENGINE_PAYLOAD_BYTES,
-};
+use sinew_model::limits::{ENGINE_LOG_BYTES, ENGINE_LOG_FILES, ENGINE_MEMORY_BYTES};
 
 use super::Durability;
 use super::folder::{LOG_NAME, STORE_NAME};
 use super::ports::Ports;
+use crate::account::block;
 use crate::tls::{Encryption, FOLDER};
-
-/// Where the server keeps the accounts that it was told of.
-const RESOLVER_NAME: &str = "accounts";
 
 /// What varies from one engine to the next.
 #[derive(Debug)]
@@ -41,10 +36,7 @@ impl Settings<'_> {
             Durability::Always => "\n  sync_interval: always",
             Durability::Interval => "",
         };
-        let system = self.accounts.first().map(|(key, _)| key.as_str()).unwrap_or_default();
-        let preload: Vec<String> =
-            self.accounts.iter().map(|(key, jwt)| format!("  {key}: {jwt}\n")).collect();
-        let preload = preload.concat();
+        let block = block(operator, self.accounts);
         let tls = self.encryption.map_or_else(String::new, tls);
         format!(
             r#"# Written by `sinew up` at each start: what is changed here is lost.
@@ -54,23 +46,12 @@ http: "127.0.0.1:{monitor}"
 log_file: "{LOG_NAME}"
 log_size_limit: {ENGINE_LOG_BYTES}
 log_max_num: {ENGINE_LOG_FILES}
-max_payload: {ENGINE_PAYLOAD_BYTES}
-max_control_line: {ENGINE_LINE_BYTES}
 jetstream {{
   store_dir: "{STORE_NAME}"
   max_memory_store: {ENGINE_MEMORY_BYTES}
   max_file_store: {store_bytes}{sync}
 }}
-operator: {operator}
-system_account: {system}
-resolver {{
-  type: full
-  dir: "{RESOLVER_NAME}"
-  allow_delete: true
-}}
-resolver_preload {{
-{preload}}}
-{tls}"#
+{block}{tls}"#
         )
     }
 }
@@ -94,7 +75,7 @@ fn tls(encryption: Encryption) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sinew_model::limits::MESSAGE_BYTES;
+    use sinew_model::limits::{ENGINE_PAYLOAD_BYTES, MESSAGE_BYTES};
 
     fn rendered(durability: Durability, encryption: Option<Encryption>) -> String {
         let accounts = [("ASYS", "a.b.c"), ("AORG", "d.e.f")]

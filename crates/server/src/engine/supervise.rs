@@ -167,6 +167,7 @@ fn context(config: &Config, launch: &Launch, told: &Told) -> Context {
         tls: Tls::default(),
         account: Some(told.account.clone()),
         signatures: config.signatures,
+        mcp_url: None,
     }
 }
 

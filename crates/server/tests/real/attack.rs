@@ -152,13 +152,7 @@ fn subjects() -> Subjects {
 /// What an action takes, as this user would try it.
 fn attempts(user: &User, action: Action) -> Vec<(Way, String)> {
     let (other, own) = (role("qa"), role("cto"));
-    let of_others = matches!(
-        action,
-        Action::BeatForOthers
-            | Action::PullForOthers
-            | Action::AckForOthers
-            | Action::ReadOthersMail
-    );
+    let of_others = action.is_about_others();
     let subjects = subjects();
     let name = user.name();
     let own = Whose::Of(if of_others { &other } else { &own });

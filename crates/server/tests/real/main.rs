@@ -16,6 +16,7 @@ mod orphan;
 mod room;
 mod scale;
 mod schedule;
+mod secured;
 mod streams;
 mod sweep;
 mod theft;

@@ -20,6 +20,14 @@ const LONG: Duration = Duration::from_secs(60);
 /// Looks often, and has little patience.
 const QUICK: Pace = Pace { every: Duration::from_millis(200), quiet: Duration::from_millis(600) };
 
+/// What must come to an end.
+async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(LONG, future).await {
+        Ok(done) => done,
+        Err(_) => panic!("{what} did not come"),
+    }
+}
+
 #[tokio::test]
 async fn an_org_that_stirs_is_served_and_one_that_is_quiet_is_left() {
     let town = Town::found().await;
@@ -28,10 +36,10 @@ async fn an_org_that_stirs_is_served_and_one_that_is_quiet_is_left() {
     let tenants = Tenants::new(town.context().clone(), QUICK);
     let running = tokio::spawn(tenants.run(stop.clone()));
 
-    // The first connection brings the controllers, and they make the streams.
+    // The first connection brings the controllers, and they make the streams; this one is the last.
     let bus = town.bus("globex", &User::Agent(role("cto"))).await;
     let is_made =
-        async || bus.stream_state("TASK_LOG").await.map(drop).map_err(|it| it.to_string());
+        async || bus.stream_state("AGENT_CONTROL").await.map(drop).map_err(|it| it.to_string());
     wait::until("the streams", LONG, is_made).await;
     let agent = sinew_agent::Runtime::new(bus.clone(), sinew_agent::Settings::new(role("cto")));
     let done = CancellationToken::new();
@@ -39,7 +47,7 @@ async fn an_org_that_stirs_is_served_and_one_that_is_quiet_is_left() {
     let agent = tokio::spawn(agent.run(handler, done.clone()));
     let client = Client::new(bus.clone(), role("qa"));
     let id = client.delegate(Delegation::new(role("cto"), "Work")).await.expect("delegating").id;
-    client.outcome(&id).await.expect("an outcome");
+    in_time("the outcome", client.outcome(&id)).await.expect("an outcome");
     let directory = town.directory().await;
     let account = town.account("globex");
     let connections = async || {
@@ -51,7 +59,7 @@ async fn an_org_that_stirs_is_served_and_one_that_is_quiet_is_left() {
     // A task that waits for nobody keeps them in it, with nobody else connected.
     let open = client.delegate(Delegation::new(role("nobody"), "Wait")).await.expect("delegating");
     done.cancel();
-    agent.await.expect("not panicking").expect("running");
+    in_time("the agent's end", agent).await.expect("not panicking").expect("running");
     drop((client, bus));
     let alone = async || match connections().await? {
         1 => Ok(()),
@@ -63,7 +71,7 @@ async fn an_org_that_stirs_is_served_and_one_that_is_quiet_is_left() {
     // When it is gone they leave, and take their consumers with them.
     let boss = town.bus("globex", &User::Operator).await;
     let client = Client::new(boss, role("qa"));
-    client.cancel(&open.id, "not needed").await;
+    in_time("the cancel", client.cancel(&open.id, "not needed")).await;
     drop(client);
     wait::until("the org to be empty", LONG, async || match connections().await? {
         0 => Ok(()),
@@ -82,6 +90,6 @@ async fn an_org_that_stirs_is_served_and_one_that_is_quiet_is_left() {
     })
     .await;
     stop.cancel();
-    running.await.expect("not panicking");
+    in_time("the controllers' end", running).await.expect("not panicking");
     town.stop().await;
 }

@@ -92,7 +92,7 @@ async fn delegate(bus: &Bus, to: &str, tasks: usize) {
 async fn consumers(bus: &Bus) -> u64 {
     let info: serde_json::Value =
         bus.api(&format!("STREAM.INFO.{AGENT_TASKS}"), &serde_json::Value::Null).await.unwrap();
-    info["state"]["consumer_count"].as_u64().unwrap()
+    info.pointer("/state/consumer_count").and_then(serde_json::Value::as_u64).unwrap()
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::Context as _;
 use sinew_agent::{Program, Runtime, Settings};
-use sinew_model::{InstanceId, limits, retry::Backoff};
+use sinew_model::{InstanceId, grant::User, limits, retry::Backoff};
 
 use super::card::CardArgs;
 use crate::{
@@ -85,7 +85,7 @@ pub(crate) async fn run(args: Args, global: &Global, out: Out) -> anyhow::Result
         None => env::parsed(env::INSTANCE)?,
     };
     let mut target = Target::find(global)?;
-    target.as_agent(&role)?;
+    target.as_user(&User::Agent(role.clone()))?;
     let program = program(&args.cmd, &target, instance.as_ref())?;
     let program = global.secure.hand_on(&target.config, program)?;
     let stop = signals::listen()?;

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use serde::Serialize;
 use sinew_agent::{
     CancellationToken, Client, Context, Delegation, Runtime, Settings,
-    model::{OrgId, grant::User},
+    model::{OrgId, grant::User, stream::AGENT_TASKS},
 };
 use sinew_bus::{Auth, Bus, Config as BusConfig, clock};
 use sinew_server::{
@@ -215,13 +215,15 @@ impl Town {
         self.orgs.add(&noisy, Quota { storage_bytes: -1, memory_bytes: -1, ..Quota::default() })?;
         self.directory.put(&self.orgs.org_jwt(&noisy)?).await?;
         let (quiet, noisy) = (self.enter("quiet").await?, self.enter("noisy").await?);
-        fill(&noisy, load.queued).await?;
         let (begin, mut begun) = mpsc::channel(1);
         let worker = Worker::start(&quiet, 1, begin)?;
         let client = Client::new(quiet.clone(), role("caller")?);
         let rounds = take_turns(load.rounds, &[false, true], async |is_beside| {
             let (heard, mut seen) = mpsc::channel(1_000);
             let busy = if is_beside {
+                let left = noisy.stream_state(AGENT_TASKS).await?.messages;
+                let left = usize::try_from(left).unwrap_or(usize::MAX);
+                fill(&noisy, load.queued.saturating_sub(left)).await?;
                 let busy = Worker::start(&noisy, 5, heard)?;
                 seen.recv().await.context("the neighbour does not work")?;
                 Some(busy)

@@ -115,9 +115,8 @@ impl Extras {
         stop: CancellationToken,
     ) -> Result<(), ServeError> {
         let following = async {
-            match self.team {
-                Some(team) => team.follow(stop.clone()).await,
-                None => {}
+            if let Some(team) = self.team {
+                team.follow(stop.clone()).await;
             }
         };
         let (served, ()) = tokio::join!(

@@ -77,7 +77,10 @@ pub(crate) async fn run(args: &Args, global: &Global, out: Out) -> anyhow::Resul
     let mut hints = hints.map_err(anyhow::Error::msg)?;
     let mut shown = look(&bus).await?.ok_or_else(nobody)?;
     print(&shown, out)?;
-    while args.watch {
+    if !args.watch {
+        return Ok(Code::Done);
+    }
+    loop {
         if hints.next().await.is_none() {
             return Err(Fault::new(Code::Unreachable, "the backbone is gone").into());
         }
@@ -88,7 +91,6 @@ pub(crate) async fn run(args: &Args, global: &Global, out: Out) -> anyhow::Resul
         }
         shown = now;
     }
-    Ok(Code::Done)
 }
 
 fn nobody() -> Fault {
