@@ -45,6 +45,7 @@ pub use creds::CredsError;
 pub(crate) use creds::claims;
 use senders::{Known, Senders};
 use trust::Believed;
+pub use trust::VouchError;
 
 /// Whose signatures count, and what is asked of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -6,7 +6,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use sinew_bus::{Bus, CommitService, EnsureError, Topology, clock};
+use sinew_bus::{Bus, CommitService, EnsureError, Topology, VouchError, clock};
 use sinew_model::{IdError, stream, team::Team};
 use sinew_views::{OpenError, Projection, Store, task::FollowError};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
@@ -98,11 +98,8 @@ pub enum ServeError {
     #[error("the firings of recurring tasks can't be taken")]
     Recurring(#[from] RecurringError),
     /// What the account says of its keys could not be made known.
-    #[error("whose signatures count could not be made known: {why}")]
-    Vouch {
-        /// Why.
-        why: String,
-    },
+    #[error("whose signatures count could not be made known")]
+    Vouch(#[from] VouchError),
     /// A name that the service uses is not acceptable.
     #[error("the controllers have no name")]
     Name(#[from] IdError),
@@ -133,7 +130,7 @@ pub async fn serve(
         settings.topology.ensure_stream(&bus, spec.name).await?;
     }
     if let Some(statement) = &settings.statement {
-        bus.vouch(statement).await.map_err(|why| ServeError::Vouch { why })?;
+        bus.vouch(statement).await?;
     }
     let store = Store::open(settings.views, bus.subjects().clone()).await?;
     let projection = Projection::new(store);

@@ -10,13 +10,19 @@ use nkeys::KeyPair;
 use sinew_model::{
     Time,
     limits::TRUST_AGAIN,
-    signature::{Statement, Trust},
+    signature::{CertificateError, Statement, Trust},
     stream::ORG_SENDERS,
 };
 use tokio::time::Instant;
 
 use super::senders::{self, NO_STREAM};
-use crate::{clock, connect::Bus, ensure::Topology, publish::Outgoing, request::RequestError};
+use crate::{
+    clock,
+    connect::Bus,
+    ensure::{EnsureError, Topology},
+    publish::{Outgoing, PublishError},
+    request::RequestError,
+};
 
 /// Whom a process believes.
 #[derive(Debug, Default)]
@@ -108,6 +114,24 @@ impl Believed {
     }
 }
 
+/// Why it was not made known whose keys count.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum VouchError {
+    /// It is no statement of an account.
+    #[error("it is no statement of an account")]
+    Statement(#[from] CertificateError),
+    /// It is of none that has a public key.
+    #[error("it is of no account")]
+    Account,
+    /// The stream of certificates is not there and can't be made.
+    #[error("the stream of certificates is not there")]
+    Stream(#[from] EnsureError),
+    /// It was not stored, or not known to be; the same again is safe.
+    #[error("the statement was not stored")]
+    Publish(#[from] PublishError),
+}
+
 impl Bus {
     /// Looks at what the account says, where it was not looked at lately, or `anyway`.
     ///
@@ -131,16 +155,14 @@ impl Bus {
     /// that it has signed.
     ///
     /// # Errors
-    /// Why not, in words.
-    pub async fn vouch(&self, statement: &str) -> Result<(), String> {
-        let said = senders::parts(statement, Statement::read).map_err(|error| error.to_string())?;
-        let subject = self.subjects().sender(&said.account).ok_or("it is of no account")?;
-        let topology = Topology::standard(self);
-        let ensured = topology.ensure_stream(self, ORG_SENDERS).await;
-        ensured.map_err(|error| error.to_string())?;
+    /// See [`VouchError`].
+    pub async fn vouch(&self, statement: &str) -> Result<(), VouchError> {
+        let said = senders::parts(statement, Statement::read)?;
+        let subject = self.subjects().sender(&said.account).ok_or(VouchError::Account)?;
+        Topology::standard(self).ensure_stream(self, ORG_SENDERS).await?;
         let body = Bytes::from(statement.to_owned());
         let out = Outgoing::new(ORG_SENDERS, subject, body).id(clock::unique());
-        self.send(out).await.map(drop).map_err(|error| error.to_string())?;
+        self.send(out).await?;
         self.signs().believed.hear(Some(said));
         Ok(())
     }

@@ -99,8 +99,7 @@ impl Here {
             Err(error) if error.refusal() == Some(NO_STREAM) => return Ok(()),
             Err(error) => return Err(error.into()),
         }
-        let told = bus.vouch(&self.orgs.statement(org)?).await;
-        told.map_err(|why| anyhow::anyhow!("whose signatures count could not be told: {why}"))
+        Ok(bus.vouch(&self.orgs.statement(org)?).await?)
     }
 
     /// Makes the streams of an org where it is used for the first time, and says then on its events
