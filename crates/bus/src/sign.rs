@@ -41,8 +41,8 @@ use crate::{
     request::RequestError,
 };
 
-pub use creds::CredsError;
 pub(crate) use creds::claims;
+pub use creds::{CredsError, user_of};
 use senders::{Known, Senders};
 use trust::Believed;
 pub use trust::VouchError;

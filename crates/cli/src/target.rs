@@ -4,8 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use sinew_agent::{Auth, Bus, Client, Config};
-use sinew_bus::connect::without_login;
-use sinew_model::{OrgId, Role, grant::User};
+use sinew_bus::{connect::without_login, sign::user_of};
+use sinew_model::{OrgId, Role, grant::User, signature};
 use sinew_server::{
     account::{AccountError, Orgs},
     context::{Context, ContextError},
@@ -40,7 +40,8 @@ impl Target {
         let url = global.url.clone().map_or_else(|| env::text(env::URL), |url| Ok(Some(url)))?;
         let creds = global.creds.clone().or_else(|| env::path(env::CREDS));
         let org = global.org.clone().map_or_else(|| env::parsed(env::ORG), |org| Ok(Some(org)))?;
-        let role = role(global)?.map_or_else(|| PERSON.parse(), Ok)?;
+        let role = role(global)?.or_else(|| role_of(creds.as_deref()));
+        let role = role.map_or_else(|| PERSON.parse(), Ok)?;
         let context = match context(global) {
             // Whoever names a server needs no context.
             Err(ContextError::Missing { .. }) if url.is_some() && !is_named(global) => None,
@@ -139,6 +140,15 @@ impl Target {
     /// The context, where it is the one that is connected to.
     pub(crate) fn own_context(&self) -> Option<&(PathBuf, Context)> {
         self.context.as_ref().filter(|(_, context)| context.url == self.config.url)
+    }
+}
+
+/// The role of an agent's credentials, since it speaks for no other.
+fn role_of(creds: Option<&Path>) -> Option<Role> {
+    // What is wrong with the file is said when it is used.
+    match user_of(&std::fs::read_to_string(creds?).ok()?)? {
+        signature::User::Agent(role) => Some(role),
+        signature::User::Observer | signature::User::Operator | signature::User::Server => None,
     }
 }
 
