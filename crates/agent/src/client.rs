@@ -23,6 +23,7 @@ use sinew_model::{
 use tokio::sync::Mutex;
 
 use crate::{
+    admit::may_speak,
     advance::advance,
     body::Body,
     delegation::{Delegation, Delegator},
@@ -447,12 +448,15 @@ impl Client {
         for effect in state.effects.values() {
             let assignment = match effect {
                 Effect::Delegate { assignment } => assignment,
+                // What another role has recorded is left to the controllers, who may send it.
                 Effect::Send { mail, after } => {
-                    sends.push((mail, *after));
+                    if may_speak(&self.bus, &mail.from) {
+                        sends.push((mail, *after));
+                    }
                     continue;
                 }
             };
-            if exists(&assignment.task_id) {
+            if exists(&assignment.task_id) || !may_speak(&self.bus, &assignment.delegator) {
                 continue;
             }
             let client = Self::new(self.bus.clone(), assignment.delegator.clone());

@@ -23,6 +23,7 @@
 //! # }
 //! ```
 
+mod admit;
 pub mod advance;
 pub mod ask;
 pub mod body;

@@ -21,6 +21,7 @@ use sinew_model::{
 };
 
 use crate::{
+    admit::may_speak,
     client::{Client, DelegateError, Delegated},
     delegation::Delegation,
 };
@@ -375,6 +376,10 @@ impl Meeting {
             let due = self.state().and_then(|state| state.due(now)).filter(&wanted);
             // What was refused on the newest state and is due all the same would be so for ever.
             let Some(due) = due.filter(|due| refused.as_ref() != Some(due)) else { break };
+            // What is sent in the name of somebody else is left to the controllers, who may.
+            if !self.may_send(&due) {
+                break;
+            }
             if let Command::Invite { number } = &due {
                 self.invite(*number).await?;
             } else if let Command::Delegate { number, .. } = &due {
@@ -388,6 +393,17 @@ impl Meeting {
             }
         }
         Ok(())
+    }
+
+    /// Whether what follows from it is sent in the name of a role that this connection speaks for.
+    fn may_send(&self, due: &Command) -> bool {
+        let Some(state) = self.state() else { return true };
+        let speaks_for = |role| may_speak(self.log.bus(), role);
+        if matches!(due, Command::Invite { .. }) {
+            speaks_for(&state.opened_by)
+        } else {
+            !matches!(due, Command::Delegate { .. }) || speaks_for(state.chair())
+        }
     }
 
     /// Tells everybody that there is a meeting. Sent again, it is the same message.

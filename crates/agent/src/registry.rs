@@ -9,7 +9,7 @@ use std::{
 use serde::Serialize;
 use serde_json::Value;
 use sinew_bus::{
-    Bus, EnsureError, Outgoing, PublishError, RequestError, ScanError, Topology, clock,
+    Bus, EnsureError, Outgoing, PublishError, RawMessage, RequestError, ScanError, Topology, clock,
     read::DepthError,
 };
 use sinew_model::{
@@ -24,7 +24,10 @@ use sinew_model::{
 };
 use tokio::time::Instant;
 
-use crate::client::{Client, DelegateError};
+use crate::{
+    admit::admit,
+    client::{Client, DelegateError},
+};
 
 /// The server's number for a stream that it has not.
 const NO_STREAM: u32 = 10_059;
@@ -319,19 +322,22 @@ pub(crate) async fn describe(
 async fn newest(bus: &Bus, role: &Role) -> Result<(u64, Option<Card>), RequestError> {
     let subject = bus.subjects().card(role);
     match bus.last(AGENT_CARDS, subject.as_str()).await {
-        Ok(Some(last)) => Ok((last.seq, decode(role, &last.payload))),
+        Ok(Some(last)) => Ok((last.seq, decode(bus, role, &last).await?)),
         Ok(None) => Ok((0, None)),
         Err(error) if error.refusal() == Some(NO_STREAM) => Ok((0, None)),
         Err(error) => Err(error),
     }
 }
 
-/// A card that can't be read says nothing, and the next one takes its place. Whose it is, its
+/// A card that can't be read, or is not from who it says, says nothing, and the next one takes its
+/// place. Whose it is, its
 /// subject says.
-fn decode(role: &Role, body: &[u8]) -> Option<Card> {
-    let card = serde_json::from_slice::<Card>(body);
+async fn decode(bus: &Bus, role: &Role, it: &RawMessage) -> Result<Option<Card>, RequestError> {
+    let card = serde_json::from_slice::<Card>(&it.payload);
     let card = card.inspect_err(|error| tracing::warn!(%role, %error, "a card is not readable"));
-    card.ok().map(|card| Card { role: role.clone(), ..card })
+    let Ok(card) = card else { return Ok(None) };
+    let sender = admit((bus, role), (AGENT_CARDS, &it.received()), &card.by).await?;
+    Ok(sender.map(|_| Card { role: role.clone(), ..card }))
 }
 
 async fn cards(bus: &Bus) -> Result<Vec<Card>, RegistryError> {
@@ -343,7 +349,8 @@ async fn cards(bus: &Bus) -> Result<Vec<Card>, RegistryError> {
     while scan.pending() > 0 {
         let message = scan.next().await?;
         if let Some(Address::Card(role)) = bus.subjects().parse(&message.subject) {
-            cards.extend(decode(&role, &message.payload).filter(|card| !card.withdrawn));
+            let card = decode(bus, &role, &message).await?;
+            cards.extend(card.filter(|card| !card.withdrawn));
         }
     }
     Ok(cards)

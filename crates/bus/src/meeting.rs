@@ -3,7 +3,7 @@
 //! how it is written is what task logs share with it, compare-and-set over the whole log.
 
 use sinew_model::{
-    MeetingId, Time, header,
+    MeetingId, Role, Time, header,
     limits::{READ_AGAIN, READ_PATIENCE},
     meeting::{Command, DecodeError, Entry, Meeting, Refusal, State, Stored, Voice},
     stream::MEETINGS,
@@ -146,7 +146,13 @@ impl MeetingLog {
         let filter = self.bus.subjects().meeting(&self.id);
         let from = self.meeting.last_seq.saturating_add(1);
         let (messages, is_all) = self.bus.since(MEETINGS, filter.as_str(), from).await?;
-        let new = messages.iter().filter_map(|message| self.take(message)).collect();
+        // Nothing is taken in before it is known who wrote all of it, since this may be cancelled.
+        let mut taken = Vec::with_capacity(messages.len());
+        for message in &messages {
+            taken.push(self.bus.is_genuine_entry(message, &self.by.role).await?);
+        }
+        let judged = messages.iter().zip(taken);
+        let new = judged.filter_map(|(message, genuine)| self.take(message, genuine)).collect();
         Ok((new, is_all))
     }
 
@@ -189,8 +195,12 @@ impl MeetingLog {
         }
     }
 
-    fn take(&mut self, message: &RawMessage) -> Option<Stored> {
+    fn take(&mut self, message: &RawMessage, genuine: bool) -> Option<Stored> {
         match message.meeting_entry(self.bus.subjects()) {
+            Ok(_) if !genuine => {
+                self.meeting.refuse(message.seq);
+                None
+            }
             Ok(stored) => match self.meeting.apply(&self.id, &stored) {
                 Ok(()) => Some(stored),
                 Err(void) => {
@@ -204,6 +214,28 @@ impl MeetingLog {
                 None
             }
         }
+    }
+}
+
+impl Bus {
+    /// Whether an entry of a meeting is from the role that it says; `reader` is who asks. What is no
+    /// entry is none of anybody.
+    ///
+    /// # Errors
+    /// When the certificate of its key can't be looked up.
+    pub async fn is_genuine_entry(
+        &self,
+        message: &RawMessage,
+        reader: &Role,
+    ) -> Result<bool, RequestError> {
+        let Ok(stored) = message.meeting_entry(self.subjects()) else { return Ok(true) };
+        let (received, by) = (message.received(), &stored.entry.by.role);
+        let verdict = self.verify(&received, Some(by)).await?;
+        if self.takes(&verdict) {
+            return Ok(true);
+        }
+        self.keep_evidence((MEETINGS, &received), reader, (&verdict, Some(by))).await;
+        Ok(false)
     }
 }
 

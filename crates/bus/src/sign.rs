@@ -8,12 +8,13 @@
 mod creds;
 mod evidence;
 mod senders;
+mod trust;
 
 use std::{
     borrow::Cow,
     path::PathBuf,
     sync::{
-        Mutex, PoisonError, RwLock,
+        Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicI64, AtomicU64, Ordering},
     },
 };
@@ -40,9 +41,11 @@ use crate::{
     request::RequestError,
 };
 
-pub use creds::CredsError;
 pub(crate) use creds::claims;
+pub use creds::{CredsError, user_of};
 use senders::{Known, Senders};
+use trust::Believed;
+pub use trust::VouchError;
 
 /// Whose signatures count, and what is asked of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,6 +54,9 @@ pub struct Signing {
     pub policy: Policy,
     /// Who vouches for senders, besides the one who vouched for this connection's own key.
     pub trust: Trust,
+    /// The public key of the org's account, whose own word counts as well; that which the own login
+    /// names, where it is not said.
+    pub account: Option<String>,
     /// The `.creds` file whose key signs, where the login itself is none.
     pub creds: Option<PathBuf>,
 }
@@ -70,8 +76,10 @@ pub struct Identity {
 #[derive(Debug)]
 pub(crate) struct Signs {
     policy: Policy,
-    trust: RwLock<Trust>,
-    own: Option<Own>,
+    believed: Believed,
+    /// The file with the own key, if there is one.
+    creds: Option<PathBuf>,
+    own: RwLock<Option<Arc<Own>>>,
     senders: Mutex<Senders>,
 }
 
@@ -157,38 +165,46 @@ impl Signs {
     /// When the credentials are not readable, or signatures are required that nobody here could
     /// verify.
     pub(crate) async fn of(auth: &Auth, signing: Signing) -> Result<Self, ConnectError> {
-        let Signing { policy, mut trust, creds } = signing;
+        let Signing { policy, trust, account, creds } = signing;
         let login = match auth {
             Auth::Credentials(path) => Some(path),
             Auth::None | Auth::Password { .. } => None,
         };
-        let own = match creds.as_ref().or(login) {
-            Some(path) if policy != Policy::Off => {
-                let read = creds::read(path).await.map_err(|source| ConnectError::Credentials {
-                    path: path.clone(),
-                    source: std::io::Error::other(source),
-                })?;
-                read.map(Own::new)
-            }
-            Some(_) | None => None,
-        };
-        if let Some(own) = &own {
-            // Whoever gave this process its key is of the org.
-            trust.issuers.insert(own.certificate.issuer.clone());
+        let creds = creds.as_ref().or(login).filter(|_| policy != Policy::Off).cloned();
+        let believed = Believed::new(trust, account);
+        let signs =
+            Self { policy, believed, creds, own: RwLock::default(), senders: Mutex::default() };
+        if let Some(path) = &signs.creds {
+            let read = creds::read(path).await.map_err(|source| ConnectError::Credentials {
+                path: path.clone(),
+                source: std::io::Error::other(source),
+            })?;
+            signs.take_key(read);
         }
-        if policy == Policy::Require && trust.is_empty() {
+        if policy == Policy::Require && signs.believed.is_empty() {
             return Err(ConnectError::NobodyTrusted);
         }
-        let trust = RwLock::new(trust);
-        Ok(Self { policy, trust, own, senders: Mutex::default() })
+        Ok(signs)
     }
 
-    fn trust(&self) -> Trust {
-        self.trust.read().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Signs with that key from now on; `None`: no more.
+    fn take_key(&self, read: Option<creds::Read>) {
+        let own = read.map(|read| Arc::new(Own::new(read)));
+        if let Some(own) = &own {
+            // Whoever gave this process its key is of the org.
+            let Certificate { issuer, account, .. } = &own.certificate;
+            self.believed.believe(issuer, account);
+        }
+        *self.own.write().unwrap_or_else(PoisonError::into_inner) = own;
     }
 
-    fn own(&self) -> Option<&Own> {
-        self.own.as_ref().filter(|_| self.policy != Policy::Off)
+    fn own(&self) -> Option<Arc<Own>> {
+        self.own.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether signatures are looked at, and there is anybody who vouches for them.
+    fn can_verify(&self) -> bool {
+        self.policy != Policy::Off && !self.believed.is_empty()
     }
 
     fn senders(&self) -> std::sync::MutexGuard<'_, Senders> {
@@ -227,7 +243,7 @@ impl Bus {
             let Certificate { user, key, .. } = &own.certificate;
             (user.clone(), key.clone())
         });
-        Identity { signs_as, verifies: !signs.trust().is_empty(), policy: signs.policy }
+        Identity { signs_as, verifies: !signs.believed.is_empty(), policy: signs.policy }
     }
 
     /// Whether a message of that verdict is to be taken.
@@ -239,16 +255,15 @@ impl Bus {
     /// From now on these vouch for senders, and these users are revoked; whoever vouched for this
     /// connection's own login goes on to count.
     pub fn set_trust(&self, mut trust: Trust) {
-        if let Some(own) = &self.signs().own {
+        if let Some(own) = self.signs().own() {
             trust.issuers.insert(own.certificate.issuer.clone());
         }
-        *self.signs().trust.write().unwrap_or_else(PoisonError::into_inner) = trust;
+        self.signs().believed.tell(trust);
     }
 
     /// Signs a message that is about to be sent, if this connection has a key.
     pub(crate) async fn sign(&self, mut out: Outgoing) -> Result<Outgoing, PublishError> {
-        let Some(own) = self.signs().own() else { return Ok(out) };
-        self.announce(own).await?;
+        let Some(own) = self.key().await? else { return Ok(out) };
         let mut signature = Signature {
             key: own.certificate.key.clone(),
             at: own.now(),
@@ -276,11 +291,33 @@ impl Bus {
     /// # Errors
     /// [`PublishError::Unsigned`], when the own certificate could not be made known.
     pub async fn prove(&self, assignment: Assignment) -> Result<Assignment, PublishError> {
-        let Some(own) = self.signs().own() else { return Ok(assignment) };
-        self.announce(own).await?;
+        let Some(own) = self.key().await? else { return Ok(assignment) };
         let (key, at) = (own.certificate.key.clone(), own.now());
         let signature = own.sign(&assignment.proven(&key, at))?;
         Ok(Assignment { proof: Some(Proof { key, at, signature }), ..assignment })
+    }
+
+    /// The key to sign with. A login that was renewed counts from the next connection on, as it does
+    /// for the server.
+    async fn key(&self) -> Result<Option<Arc<Own>>, PublishError> {
+        let signs = self.signs();
+        let Some(own) = signs.own() else { return Ok(None) };
+        let connection = *self.connections().borrow();
+        let read_for = own.announced.load(Ordering::Relaxed);
+        if read_for > 0
+            && read_for < connection
+            && let Some(path) = &signs.creds
+        {
+            match Box::pin(creds::read(path)).await {
+                Ok(Some(read)) if read.0 != own.jwt => signs.take_key(Some(read)),
+                Ok(_) => {}
+                // The server has let this process in with what it knew before.
+                Err(why) => tracing::debug!(%why, "the own key could not be read again"),
+            }
+        }
+        let Some(own) = signs.own() else { return Ok(None) };
+        self.announce(&own).await?;
+        Ok(Some(own))
     }
 
     /// Makes the own certificate known before the first message that needs it, and learns how far
@@ -336,9 +373,8 @@ impl Bus {
         it: &Received<'_>,
         claims: Option<&Role>,
     ) -> Result<Verdict, RequestError> {
-        let (signs, trust) = (self.signs(), self.signs().trust());
-        let (Some(text), false) = (it.signature, trust.is_empty() || signs.policy == Policy::Off)
-        else {
+        let signs = self.signs();
+        let (Some(text), true) = (it.signature, signs.can_verify()) else {
             return Ok(Verdict::Unsigned);
         };
         let Ok(signature) = text.parse::<Signature>() else {
@@ -347,10 +383,10 @@ impl Bus {
         let Received { subject, id, epoch, guard, body, stored, .. } = *it;
         let org = self.subjects().org();
         let bytes = Covered { org, subject, id, epoch, guard, body }.bytes(&signature);
-        self.with_certificate(&signature.key, |known| {
+        self.with_certificate(&signature.key, |known, trust| {
             let genuine = || signs.is_genuine(known, &bytes, &signature.proof);
             let certificate = known.map(|known| &known.certificate);
-            judge(&signature, certificate, genuine, (&trust, stored), claims)
+            judge(&signature, certificate, genuine, (trust, stored), claims)
         })
         .await
     }
@@ -366,16 +402,14 @@ impl Bus {
         assignment: &Assignment,
         stored: Time,
     ) -> Result<Verdict, RequestError> {
-        let (signs, trust) = (self.signs(), self.signs().trust());
-        let delegator = &assignment.delegator;
-        let cannot = trust.is_empty() || signs.policy == Policy::Off;
+        let (signs, delegator) = (self.signs(), &assignment.delegator);
         let proof = match &assignment.proof {
-            Some(proof) if !cannot => {
+            Some(proof) if signs.can_verify() => {
                 let bytes = assignment.proven(&proof.key, proof.at);
-                let judged = self.with_certificate(&proof.key, |known| {
+                let judged = self.with_certificate(&proof.key, |known, trust| {
                     let genuine = || signs.is_genuine(known, &bytes, &proof.signature);
                     let certificate = known.map(|known| &known.certificate);
-                    judge_proof((proof, delegator), certificate, genuine, (&trust, stored))
+                    judge_proof((proof, delegator), certificate, genuine, (trust, stored))
                 });
                 Some(judged.await?)
             }
@@ -389,11 +423,13 @@ impl Bus {
     async fn with_certificate(
         &self,
         key: &str,
-        judge: impl Fn(Option<&Known>) -> Verdict,
+        judge: impl Fn(Option<&Known>, &Trust) -> Verdict,
     ) -> Result<Verdict, RequestError> {
+        self.look_at_trust(false).await?;
+        let believed = &self.signs().believed;
         let remembered = self.signs().senders().get(key);
         if let Some((known, fresh)) = remembered {
-            let verdict = judge(known.as_deref());
+            let verdict = judge(known.as_deref(), &believed.now());
             // A user keeps its key where its credentials are renewed.
             let renewable = matches!(
                 verdict,
@@ -407,7 +443,13 @@ impl Bus {
         }
         let known = Box::pin(senders::fetch(self, key)).await?;
         self.signs().senders().keep(key, known.clone());
-        Ok(judge(known.as_deref()))
+        let verdict = judge(known.as_deref(), &believed.now());
+        if verdict != Verdict::Forged(Forgery::Issuer) {
+            return Ok(verdict);
+        }
+        // The org may have a signing key since that this process has not heard of.
+        self.look_at_trust(true).await?;
+        Ok(judge(known.as_deref(), &believed.now()))
     }
 }
 

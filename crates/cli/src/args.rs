@@ -38,7 +38,7 @@ pub(crate) struct Global {
     /// The org to act in [env: SINEW_ORG]
     #[arg(long, global = true, value_name = "ORG", help_heading = "Connection")]
     pub(crate) org: Option<OrgId>,
-    /// The role to act as; `operator` if nothing says otherwise [env: SINEW_ROLE]
+    /// The role to act as; else that of the credentials, else `operator` [env: SINEW_ROLE]
     #[arg(long, global = true, value_name = "ROLE", help_heading = "Connection")]
     pub(crate) role: Option<Role>,
     /// The context that `sinew up` wrote; looked for in .sinew of this folder and those above if

@@ -23,8 +23,8 @@ pub(crate) struct Secure {
     /// The private key of that certificate (PEM) [env: SINEW_TLS_KEY]
     #[arg(long, global = true, value_name = "FILE", help_heading = "Connection")]
     tls_key: Option<PathBuf>,
-    /// What is asked of messages: off, accept-unsigned (if nothing says otherwise), or require
-    /// [env: SINEW_SIGNATURES]
+    /// What is asked of messages: off, accept-unsigned, or require; if nothing says otherwise what
+    /// the context says, and without one accept-unsigned [env: SINEW_SIGNATURES]
     #[arg(long, global = true, value_name = "POLICY", help_heading = "Connection")]
     signatures: Option<Policy>,
     /// A JSON file with who vouches for senders, and whose keys are revoked [env: SINEW_TRUST]
@@ -45,13 +45,19 @@ impl Secure {
             cert: file(&self.tls_cert, env::TLS_CERT).or(known.cert),
             key: file(&self.tls_key, env::TLS_KEY).or(known.key),
         };
-        let policy =
-            self.signatures.map_or_else(|| env::parsed(env::SIGNATURES), |it| Ok(Some(it)));
-        config.signing.policy = policy?.unwrap_or(config.signing.policy);
+        config.signing.policy = self.policy()?.unwrap_or(config.signing.policy);
         if let Some(path) = file(&self.trust, env::TRUST) {
             config.signing.trust = trust(&path)?;
         }
         Ok(())
+    }
+
+    /// What is asked of messages, where that was said.
+    ///
+    /// # Errors
+    /// When the environment names something else.
+    pub(crate) fn policy(&self) -> Result<Option<Policy>, Fault> {
+        self.signatures.map_or_else(|| env::parsed(env::SIGNATURES), |it| Ok(Some(it)))
     }
 
     /// Hands it on to a program, so that a `sinew` command in it connects as this one does.

@@ -4,8 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use sinew_agent::{Auth, Bus, Client, Config};
-use sinew_bus::connect::without_login;
-use sinew_model::{OrgId, Role, grant::User};
+use sinew_bus::{connect::without_login, sign::user_of};
+use sinew_model::{OrgId, Role, grant::User, signature};
 use sinew_server::{
     account::{AccountError, Orgs},
     context::{Context, ContextError},
@@ -40,7 +40,8 @@ impl Target {
         let url = global.url.clone().map_or_else(|| env::text(env::URL), |url| Ok(Some(url)))?;
         let creds = global.creds.clone().or_else(|| env::path(env::CREDS));
         let org = global.org.clone().map_or_else(|| env::parsed(env::ORG), |org| Ok(Some(org)))?;
-        let role = role(global)?.map_or_else(|| PERSON.parse(), Ok)?;
+        let role = role(global)?.or_else(|| role_of(creds.as_deref()));
+        let role = role.map_or_else(|| PERSON.parse(), Ok)?;
         let context = match context(global) {
             // Whoever names a server needs no context.
             Err(ContextError::Missing { .. }) if url.is_some() && !is_named(global) => None,
@@ -64,6 +65,8 @@ impl Target {
         match (org, creds) {
             (org, Some(creds)) => {
                 config.auth = Auth::Credentials(creds);
+                // Whoever made them vouches, as they say themselves.
+                config.signing.account = None;
                 config.org = org.unwrap_or(config.org);
             }
             (Some(org), None) if org != config.org => {
@@ -71,7 +74,7 @@ impl Target {
                     || Err(foreign(&config.org, &org)),
                     |known| login_of(known, &org),
                 )?;
-                config.org = org;
+                (config.org, config.signing.account) = (org, None);
             }
             (_, None) => {}
         }
@@ -94,6 +97,20 @@ impl Target {
                 Ok(())
             }
             Err(AccountError::Unknown { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// What the account of the org says of its keys and users, where the data folder is there to
+    /// make it.
+    ///
+    /// # Errors
+    /// When the keys can't be used.
+    pub(crate) fn statement(&self) -> anyhow::Result<Option<String>> {
+        let Some(orgs) = self.orgs() else { return Ok(None) };
+        match orgs.statement(&self.config.org) {
+            Ok(statement) => Ok(Some(statement)),
+            Err(AccountError::Unknown { .. }) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
@@ -123,6 +140,15 @@ impl Target {
     /// The context, where it is the one that is connected to.
     pub(crate) fn own_context(&self) -> Option<&(PathBuf, Context)> {
         self.context.as_ref().filter(|(_, context)| context.url == self.config.url)
+    }
+}
+
+/// The role of an agent's credentials, since it speaks for no other.
+fn role_of(creds: Option<&Path>) -> Option<Role> {
+    // What is wrong with the file is said when it is used.
+    match user_of(&std::fs::read_to_string(creds?).ok()?)? {
+        signature::User::Agent(role) => Some(role),
+        signature::User::Observer | signature::User::Operator | signature::User::Server => None,
     }
 }
 

@@ -230,6 +230,18 @@ pub fn allowed(subjects: &Subjects, user: &User) -> Allowed {
     allowed
 }
 
+impl Allowed {
+    /// The same, and the right to make its own certificate known: on the subject of that key and of
+    /// no other, so that nobody can put something else in the place of another's.
+    #[must_use]
+    pub fn certifying(mut self, subjects: &Subjects, key: &str) -> Self {
+        if let Some(subject) = subjects.sender(key) {
+            self.publish.push(subject.into());
+        }
+        self
+    }
+}
+
 /// Whether a subject, or a filter, lies wholly within a pattern.
 #[must_use]
 pub fn covers(pattern: &str, subject: &str) -> bool {

@@ -10,6 +10,7 @@
 mod certificate;
 mod proof;
 mod seen;
+mod trust;
 
 use std::{fmt, str::FromStr};
 
@@ -18,13 +19,14 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     id::{InstanceId, OrgId, Role},
-    limits::{SIGNATURE_BYTES, SIGNATURE_WINDOW},
+    limits::{COPY_DOUBT, SIGNATURE_BYTES, SIGNATURE_WINDOW},
     time::Time,
 };
 
-pub use certificate::{Certificate, CertificateError, Parts, Trust, User};
+pub use certificate::{Certificate, CertificateError, Parts, User};
 pub use proof::{Proof, judge_delegator, judge_proof};
 pub use seen::Seen;
+pub use trust::{STATEMENT, Statement, Trust};
 
 /// The version of what is signed, and the first word of the header.
 const VERSION: &str = "1";
@@ -197,6 +199,15 @@ pub struct SignatureError;
 
 /// What stands for a field that a signature does not have.
 const NONE: &str = "-";
+
+impl Signature {
+    /// Whether a message that was stored then may be a copy of one that was taken before. The stream
+    /// refuses an id that it has for a while, so a copy is stored long after it was signed.
+    #[must_use]
+    pub fn may_be_copy(&self, stored: Time) -> bool {
+        stored >= self.due.unwrap_or(self.at).plus(COPY_DOUBT)
+    }
+}
 
 impl fmt::Display for Signature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -347,11 +347,11 @@ impl Subjects {
         self.under(format_args!("org.{}.metrics", self.org))
     }
 
-    /// `genbrain.org.{org}.senders.{key}`: the certificate of a key; `None` for a text that is no
-    /// public key of a user.
+    /// `genbrain.org.{org}.senders.{key}`: the certificate of a user's key, or what an account says
+    /// of its keys; `None` for a text that is no public key of either.
     #[must_use]
     pub fn sender(&self, key: &str) -> Option<Subject> {
-        is_user_key(key).then(|| self.under(format_args!("org.{}.senders.{key}", self.org)))
+        is_key(key).then(|| self.under(format_args!("org.{}.senders.{key}", self.org)))
     }
 
     /// `genbrain.org.{org}.evidence.{stream}.{seq}`: the record of a message that was refused for
@@ -523,17 +523,18 @@ fn parse_agent(role: Role, rest: &[&str]) -> Option<Address> {
     }
 }
 
-/// Whether it has the shape of a user's public key: `U` and 55 more of base32.
-fn is_user_key(text: &str) -> bool {
+/// Whether it has the shape of the public key of a user or an account: `U` or `A`, and 55 more of
+/// base32.
+fn is_key(text: &str) -> bool {
     let fits = |c: char| c.is_ascii_uppercase() || ('2'..='7').contains(&c);
-    text.len() == 56 && text.starts_with('U') && text.chars().all(fits)
+    text.len() == 56 && text.starts_with(['U', 'A']) && text.chars().all(fits)
 }
 
 fn parse_org(org: OrgId, rest: &[&str]) -> Option<Address> {
     match rest {
         ["events"] => Some(Address::Events(org)),
         ["metrics"] => Some(Address::Metrics(org)),
-        ["senders", key] if is_user_key(key) => Some(Address::Sender(org, (*key).to_owned())),
+        ["senders", key] if is_key(key) => Some(Address::Sender(org, (*key).to_owned())),
         ["evidence", stream, seq] => {
             Some(Address::Evidence(org, (*stream).to_owned(), seq.parse().ok()?))
         }

@@ -9,9 +9,9 @@
 //! creds/     the users of this machine
 //! audit.jsonl  every change, the newest last
 //! ```
-//! An identity key signs nothing once its account is made, so a signing key that got out can be
-//! replaced without a new account. Keys are files that only their owner may read; nothing here
-//! prints or logs one.
+//! An account's identity key signs nothing but what the account says of its keys and users
+//! ([`Orgs::statement`]), so a signing key that got out can be replaced without a new account. Keys
+//! are files that only their owner may read; nothing here prints or logs one.
 
 mod config;
 mod directory;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sinew_bus::{Auth, Tls};
-use sinew_model::{OrgId, Root, grant::User};
+use sinew_model::{OrgId, Root, grant::User, signature::Policy};
 
 use crate::account::Orgs;
 use crate::engine::Durability;
@@ -88,6 +88,12 @@ pub struct Context {
     /// The certificates of an encrypted connection.
     #[serde(default, skip_serializing_if = "Tls::is_empty")]
     pub tls: Tls,
+    /// The public key of the org's account, which vouches for whoever sends something in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// What is asked of messages; where it is not said, see [`Context::policy`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signatures: Option<Policy>,
     /// Where hosts reach the MCP server, while there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mcp_url: Option<String>,
@@ -174,6 +180,30 @@ impl Context {
         config.auth = self.login.auth();
         config.root = self.root.clone();
         config.tls = self.tls.clone();
+        config.signing.policy = self.policy();
+        config.signing.account.clone_from(&self.account);
+        config
+    }
+
+    /// What is asked of messages: signatures where everybody has a key, and none where nobody has.
+    #[must_use]
+    pub fn policy(&self) -> Policy {
+        self.signatures.unwrap_or(match self.login {
+            Login::Password { .. } => Policy::Off,
+            Login::Creds { .. } => Policy::Require,
+        })
+    }
+
+    /// How to connect to any org of the data folder.
+    #[must_use]
+    pub fn org_config(&self, org: &OrgId, creds: PathBuf) -> sinew_bus::Config {
+        let mut config = self.bus_config();
+        if *org != self.org {
+            // Its own account vouches there, as its credentials say.
+            config.signing.account = None;
+        }
+        config.org = org.clone();
+        config.auth = Auth::Credentials(creds);
         config
     }
 
@@ -182,6 +212,8 @@ impl Context {
     pub fn system_config(&self) -> sinew_bus::Config {
         let mut config = self.bus_config();
         config.auth = self.system.auth();
+        // It is of no org, so nobody would know its signature.
+        config.signing = sinew_bus::Signing::default();
         "sinew system".clone_into(&mut config.name);
         config
     }
@@ -215,6 +247,8 @@ mod tests {
             data_dir: PathBuf::from("here"),
             durability: Durability::Always,
             tls: Tls::default(),
+            account: None,
+            signatures: None,
             mcp_url: None,
         }
     }
@@ -243,6 +277,21 @@ mod tests {
         let Auth::Password { user, password } = config.auth else { panic!("no password") };
         assert_eq!((user.as_str(), password.as_str()), ("acme", "hidden"));
         assert_eq!((config.root, config.url), (context.root, context.url));
+    }
+
+    #[test]
+    fn signatures_are_asked_for_where_everybody_has_a_key() {
+        let mut context = sample(password("acme", "hidden"));
+        assert_eq!(context.bus_config().signing.policy, Policy::Off);
+        (context.login, context.account) =
+            (Login::Creds { creds: PathBuf::from("a.creds") }, Some("AORG".to_owned()));
+        let signing = context.bus_config().signing;
+        assert_eq!((signing.policy, signing.account.as_deref()), (Policy::Require, Some("AORG")));
+        assert_eq!(context.system_config().signing.policy, Policy::AcceptUnsigned);
+        let other = context.org_config(&"other".parse().unwrap(), PathBuf::from("b.creds"));
+        assert_eq!((other.signing.policy, other.signing.account), (Policy::Require, None));
+        context.signatures = Some(Policy::AcceptUnsigned);
+        assert_eq!(context.bus_config().signing.policy, Policy::AcceptUnsigned);
     }
 
     #[test]

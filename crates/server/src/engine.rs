@@ -42,7 +42,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use sinew_model::{OrgId, Root};
+use sinew_model::{OrgId, Root, signature::Policy};
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -94,6 +94,9 @@ pub struct Config {
     /// Whether connections are encrypted, and who shows a certificate then; `None`: they are not,
     /// and the server listens on the loopback only, as always.
     pub encryption: Option<Encryption>,
+    /// What is asked of messages, as the context says it to all who use it; `None`: what it takes
+    /// where everybody has a key.
+    pub signatures: Option<Policy>,
 }
 
 impl Config {
@@ -109,6 +112,7 @@ impl Config {
             binary: binary.into(),
             guard: None,
             encryption: None,
+            signatures: None,
         }
     }
 }

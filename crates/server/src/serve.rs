@@ -6,7 +6,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use sinew_bus::{Bus, CommitService, EnsureError, Topology, clock};
+use sinew_bus::{Bus, CommitService, EnsureError, Topology, VouchError, clock};
 use sinew_model::{IdError, stream, team::Team};
 use sinew_views::{OpenError, Projection, Store, task::FollowError};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
@@ -48,6 +48,8 @@ pub struct Settings {
     /// The login of the system account, by which the server tells at once of connections that end;
     /// without it, a dead agent is noticed by its silence.
     pub system: Option<sinew_bus::Config>,
+    /// What the org's account says of its keys and users, for whoever verifies a signature.
+    pub statement: Option<String>,
     /// How often large bodies that nobody claims are looked for, and how old they must be.
     pub bodies: bodies::Pace,
     /// How often streams are looked for that somebody deleted.
@@ -69,6 +71,7 @@ impl Settings {
             views: views.into(),
             pace: Pace::default(),
             system: None,
+            statement: None,
             bodies: bodies::Pace::default(),
             streams: streams::Pace::default(),
             team: None,
@@ -94,6 +97,9 @@ pub enum ServeError {
     /// The firings of recurring tasks can't be taken.
     #[error("the firings of recurring tasks can't be taken")]
     Recurring(#[from] RecurringError),
+    /// What the account says of its keys could not be made known.
+    #[error("whose signatures count could not be made known")]
+    Vouch(#[from] VouchError),
     /// A name that the service uses is not acceptable.
     #[error("the controllers have no name")]
     Name(#[from] IdError),
@@ -122,6 +128,9 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     for spec in &settings.topology.catalogue().streams {
         settings.topology.ensure_stream(&bus, spec.name).await?;
+    }
+    if let Some(statement) = &settings.statement {
+        bus.vouch(statement).await?;
     }
     let store = Store::open(settings.views, bus.subjects().clone()).await?;
     let projection = Projection::new(store);

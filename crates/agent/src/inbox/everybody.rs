@@ -3,16 +3,16 @@
 //! acknowledges once, whichever of its instances does it.
 
 use serde_json::Map;
-use sinew_bus::{Outgoing, PublishError, RequestError, clock};
+use sinew_bus::{Outgoing, PublishError, RawMessage, RequestError, clock};
 use sinew_model::{
-    Address, BroadcastId,
+    Address, BroadcastId, Role,
     limits::{NOTE_BYTES, head},
     mail::{Acknowledgement, Mail, Roll, roll},
     stream::AGENT_MAIL,
 };
 
 use super::{Message, SendError};
-use crate::client::Client;
+use crate::{admit::admit, client::Client};
 
 /// The server's number for a stream that it has not.
 const NO_STREAM: u32 = 10_059;
@@ -82,9 +82,9 @@ impl Client {
         };
         while scan.pending() > 0 {
             let message = scan.next().await?;
-            if let Ok(mail) = Mail::decode(&message.payload)
-                && found.iter().all(|known| known.id != mail.id)
-            {
+            let Ok(mail) = Mail::decode(&message.payload) else { continue };
+            let taken = self.taken(&message, &mail.from).await?;
+            if taken && found.iter().all(|known| known.id != mail.id) {
                 found.push(mail);
             }
         }
@@ -108,7 +108,10 @@ impl Client {
                 continue;
             };
             match serde_json::from_slice::<Acknowledgement>(&message.payload) {
-                Ok(record) => stored.push((Acknowledgement { by, ..record }, message.time)),
+                Ok(record) if self.taken(&message, &by).await? => {
+                    stored.push((Acknowledgement { by, ..record }, message.time));
+                }
+                Ok(_) => {}
                 Err(error) => {
                     tracing::warn!(seq = message.seq, %error, "an acknowledgement is not readable");
                 }
@@ -117,6 +120,13 @@ impl Client {
         let now = self.bus().server_time(AGENT_MAIL).await?;
         let roll = roll(&mail, stored, now);
         Ok((mail, roll))
+    }
+
+    /// Whether a message is from the role that it says it is from.
+    async fn taken(&self, message: &RawMessage, from: &Role) -> Result<bool, RequestError> {
+        let reader = (self.bus(), self.role());
+        let sender = admit(reader, (AGENT_MAIL, &message.received()), from).await?;
+        Ok(sender.is_some())
     }
 }
 

@@ -10,12 +10,17 @@ use sinew_bus::{
 };
 use sinew_model::{
     Band, Role, Time,
+    evidence::Refused,
     limits::{INBOX_KNOWN, INBOX_TAKE},
     mail::{Mail, MailError},
+    signature::Verdict,
     stream::{AGENT_MAIL, Shelf},
 };
 
-use crate::client::Client;
+use crate::{
+    admit::{Admission, AdmitError},
+    client::Client,
+};
 
 /// The server's number for a stream that it has not.
 const NO_STREAM: u32 = 10_059;
@@ -40,6 +45,15 @@ pub enum Received {
         /// Why.
         why: MailError,
     },
+    /// What is not from who it says, or a copy. It is acked already, and a record of it is kept.
+    Refused {
+        /// Its sequence in the stream.
+        seq: u64,
+        /// Whom it says it is from.
+        claimed: Role,
+        /// Why.
+        verdict: Verdict,
+    },
 }
 
 /// A message in hand. Dropped without an end, it is handed out again a little later; after a crash,
@@ -48,6 +62,7 @@ pub enum Received {
 #[must_use = "a message that is not acked is handed out again"]
 pub struct Letter {
     mail: Mail,
+    verdict: Verdict,
     delivery: Delivery,
     slot: Option<Slot>,
 }
@@ -95,6 +110,15 @@ pub enum InboxError {
     },
 }
 
+impl From<AdmitError> for InboxError {
+    fn from(error: AdmitError) -> Self {
+        match error {
+            AdmitError::Request(error) => Self::Request(error),
+            AdmitError::Scan(error) => Self::Scan(error),
+        }
+    }
+}
+
 impl Client {
     /// The inbox of the role that this client speaks for.
     #[must_use]
@@ -108,6 +132,13 @@ impl Letter {
     #[must_use]
     pub const fn mail(&self) -> &Mail {
         &self.mail
+    }
+
+    /// Who sent it, as far as that can be known: a user that may speak for the role that the message
+    /// is from.
+    #[must_use]
+    pub const fn verdict(&self) -> &Verdict {
+        &self.verdict
     }
 
     /// Its sequence in the stream.
@@ -172,6 +203,7 @@ pub struct Reader {
     inbox: Inbox,
     intake: Intake,
     known: Known,
+    admission: Admission,
 }
 
 /// The ids that came, and where; to drop what was sent twice.
@@ -210,7 +242,7 @@ impl Inbox {
     /// See [`InboxError`].
     pub async fn take(&self, most: usize) -> Result<Vec<Received>, InboxError> {
         let most = most.min(INBOX_TAKE);
-        let mut known = Known::default();
+        let (mut known, admission) = (Known::default(), self.admission());
         let mut taken = Vec::new();
         for shelf in Shelf::ALL {
             while taken.len() < most {
@@ -219,7 +251,7 @@ impl Inbox {
                     break;
                 }
                 for delivery in fetched {
-                    taken.extend(open(delivery, None, &mut known).await?);
+                    taken.extend(open(delivery, None, (&mut known, &admission)).await?);
                 }
             }
         }
@@ -238,7 +270,8 @@ impl Inbox {
         let slots = Slots::new(at_a_time.clamp(1, INBOX_TAKE));
         let consumers = Shelf::ALL.map(|shelf| (shelf.band(), shelf.consumer_name(&self.role)));
         let intake = Intake::open(&self.bus, AGENT_MAIL, consumers.into(), &slots);
-        Ok(Reader { inbox: self.clone(), intake, known: Known::default() })
+        let (known, admission) = (Known::default(), self.admission());
+        Ok(Reader { inbox: self.clone(), intake, known, admission })
     }
 
     /// Acks a message that was left open, by its id; the same again changes nothing.
@@ -308,7 +341,11 @@ impl Inbox {
         for shelf in Shelf::ALL {
             shelves.push((self.scan(shelf, 1).await?, None));
         }
-        Ok(Past { shelves, known: Known::default() })
+        Ok(Past { shelves, known: Known::default(), admission: self.admission() })
+    }
+
+    fn admission(&self) -> Admission {
+        Admission::new(&self.bus, &self.role, AGENT_MAIL)
     }
 
     async fn scan(&self, shelf: Shelf, from: u64) -> Result<Scan, ScanError> {
@@ -340,19 +377,31 @@ impl Inbox {
     }
 }
 
-/// Reads what was handed out. A further copy of a known message is acked and is nothing.
+/// Reads what was handed out. A further copy of a known message is acked and is nothing; one that
+/// was not sent by who it says is acked and never known, so that it can't stand in another's place.
 async fn open(
     delivery: Delivery,
     slot: Option<Slot>,
-    known: &mut Known,
-) -> Result<Option<Received>, AckError> {
+    (known, admission): (&mut Known, &Admission),
+) -> Result<Option<Received>, InboxError> {
     let seq = delivery.queue_seq();
-    match Mail::decode(delivery.payload()) {
+    let mail = Mail::decode(delivery.payload());
+    let mut verdict = Verdict::Unsigned;
+    if let Ok(Mail { from, .. }) = &mail {
+        let (judged, taken) = admission.judge(&delivery.received(), from).await?;
+        if !taken {
+            let claimed = from.clone();
+            delivery.ack().await?;
+            return Ok(Some(Received::Refused { seq, claimed, verdict: judged }));
+        }
+        verdict = judged;
+    }
+    match mail {
         Ok(mail) if known.is_copy(&mail.id, seq) => {
             delivery.ack().await?;
             Ok(None)
         }
-        Ok(mail) => Ok(Some(Received::Mail(Box::new(Letter { mail, delivery, slot })))),
+        Ok(mail) => Ok(Some(Received::Mail(Box::new(Letter { mail, verdict, delivery, slot })))),
         Err(why) => {
             delivery.ack().await?;
             Ok(Some(Received::Unreadable { seq, why }))
@@ -369,7 +418,9 @@ impl Reader {
         loop {
             match self.intake.next().await {
                 Ok((delivery, slot)) => {
-                    if let Some(received) = open(delivery, Some(slot), &mut self.known).await? {
+                    if let Some(received) =
+                        open(delivery, Some(slot), (&mut self.known, &self.admission)).await?
+                    {
                         return Ok(received);
                     }
                 }
@@ -397,6 +448,7 @@ pub struct Past {
     /// Each with the message that was read and not given out yet.
     shelves: Vec<(Scan, Option<RawMessage>)>,
     known: Known,
+    admission: Admission,
 }
 
 /// A message as it was stored.
@@ -408,16 +460,25 @@ pub struct Kept {
     pub time: Time,
     /// The message; or why it is none.
     pub mail: Result<Mail, MailError>,
+    /// Who sent it, as far as that can be known.
+    pub verdict: Verdict,
 }
 
 impl Past {
+    /// How many messages were passed over, since they are not from who they say; a record of each is
+    /// kept.
+    #[must_use]
+    pub fn refused(&self) -> Refused {
+        self.admission.refused()
+    }
+
     /// The next one, of several copies only the first; `None` where there is none for now.
     ///
     /// # Errors
     /// See [`InboxError`].
     pub async fn next_kept(&mut self) -> Result<Option<Kept>, InboxError> {
-        while let Some(message) = self.oldest().await? {
-            if let Some(kept) = self.read(&message) {
+        while self.oldest().await? {
+            if let Some(kept) = self.read().await? {
                 return Ok(Some(kept));
             }
         }
@@ -445,25 +506,37 @@ impl Past {
         }
     }
 
-    /// The oldest message that is there and not given out.
-    async fn oldest(&mut self) -> Result<Option<RawMessage>, ScanError> {
+    /// Whether there is a message that is not given out; the oldest of them is held then.
+    async fn oldest(&mut self) -> Result<bool, ScanError> {
         for (scan, head) in &mut self.shelves {
             if head.is_none() && scan.pending() > 0 {
                 *head = Some(scan.next().await?);
             }
         }
-        let seq = |head: &Option<RawMessage>| head.as_ref().map(|message| message.seq);
-        let full = self.shelves.iter_mut().filter(|(_, head)| head.is_some());
-        let first = full.min_by_key(|(_, head)| seq(head));
-        Ok(first.and_then(|(_, head)| head.take()))
+        Ok(self.shelves.iter().any(|(_, head)| head.is_some()))
     }
 
-    fn read(&mut self, message: &RawMessage) -> Option<Kept> {
+    /// Reads the oldest message that is held. It stays held until it is known who sent it.
+    async fn read(&mut self) -> Result<Option<Kept>, InboxError> {
+        let Self { shelves, known, admission } = self;
+        let heads = shelves.iter_mut().map(|(_, head)| head).filter(|head| head.is_some());
+        let seq = |head: &&mut Option<RawMessage>| head.as_ref().map(|message| message.seq);
+        let Some(head) = heads.min_by_key(seq) else { return Ok(None) };
+        let Some(message) = head.as_ref() else { return Ok(None) };
         let mail = Mail::decode(&message.payload);
-        if mail.as_ref().is_ok_and(|mail| self.known.is_copy(&mail.id, message.seq)) {
-            return None;
+        let mut verdict = Verdict::Unsigned;
+        if let Ok(Mail { from, .. }) = &mail {
+            let (judged, taken) = admission.judge(&message.received(), from).await?;
+            if !taken {
+                *head = None;
+                return Ok(None);
+            }
+            verdict = judged;
         }
-        Some(Kept { seq: message.seq, time: message.time, mail })
+        let kept = Kept { seq: message.seq, time: message.time, mail, verdict };
+        *head = None;
+        let copy = kept.mail.as_ref().is_ok_and(|mail| known.is_copy(&mail.id, kept.seq));
+        Ok((!copy).then_some(kept))
     }
 }
 

@@ -28,6 +28,7 @@ fn letter(received: Received) -> Letter {
     match received {
         Received::Mail(letter) => *letter,
         Received::Unreadable { seq, why } => panic!("message {seq}: {why}"),
+        Received::Refused { seq, verdict, .. } => panic!("message {seq}: {verdict}"),
     }
 }
 

@@ -42,7 +42,7 @@ impl World {
     async fn bus(&self, user: Option<&str>, policy: Policy) -> Bus {
         let mut config = Config::new(self.backbone.server.url(), "acme".parse().unwrap());
         let trust = Trust { issuers: [self.account.key()].into(), ..Trust::default() };
-        config.signing = Signing { policy, trust, creds: None };
+        config.signing = Signing { policy, trust, ..Signing::default() };
         if let Some(name) = user {
             let creds = self.account.user(name).save(self.folder.path());
             config.auth = Auth::Credentials(creds);

@@ -4,7 +4,7 @@ use std::{io, path::Path};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use nkeys::KeyPair;
-use sinew_model::signature::{Certificate, CertificateError};
+use sinew_model::signature::{Certificate, CertificateError, User};
 
 use super::senders;
 
@@ -58,6 +58,12 @@ fn parse(text: &str) -> Result<Option<Read>, CredsError> {
             Ok(None)
         }
     }
+}
+
+/// The user of a `.creds` file, by its text; `None` where it is none of an org.
+#[must_use]
+pub fn user_of(creds: &str) -> Option<User> {
+    senders::decode(part(creds, "JWT")?).ok().map(|certificate| certificate.user)
 }
 
 /// The line after the one that begins a part.

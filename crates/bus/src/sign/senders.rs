@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use crate::{clock, connect::Bus, request::RequestError};
 
 /// The server's number for a stream that is not there.
-const NO_STREAM: u32 = 10_059;
+pub(super) const NO_STREAM: u32 = 10_059;
 
 /// A certificate whose own signature is good, and the key that it is of.
 #[derive(Debug)]
@@ -90,12 +90,9 @@ impl Known {
     /// trusted is another question.
     fn of(jwt: &str) -> Result<Self, String> {
         let certificate = decode(jwt).map_err(|error| error.to_string())?;
-        let parts = Parts::of(jwt).map_err(|error| error.to_string())?;
         let issuer = KeyPair::from_public_key(&certificate.issuer);
         let issuer = issuer.map_err(|error| error.to_string())?;
-        if !has_signed(&issuer, parts.signed.as_bytes(), parts.signature) {
-            return Err("it is not signed by whom it names".to_owned());
-        }
+        let certificate = parts_by(&issuer, jwt, Certificate::read)?;
         let pair = KeyPair::from_public_key(&certificate.key).map_err(|error| error.to_string())?;
         Ok(Self { certificate, pair })
     }
@@ -112,9 +109,30 @@ fn has_signed(pair: &KeyPair, bytes: &[u8], proof: &str) -> bool {
 
 /// What a user's JWT says.
 pub(super) fn decode(jwt: &str) -> Result<Certificate, CertificateError> {
+    parts(jwt, Certificate::read)
+}
+
+/// What a JWT says, as `read` has it; whoever has signed it.
+pub(super) fn parts<T>(
+    jwt: &str,
+    read: impl FnOnce(&[u8], &[u8]) -> Result<T, CertificateError>,
+) -> Result<T, CertificateError> {
     let parts = Parts::of(jwt)?;
     let bytes = |text: &str| URL_SAFE_NO_PAD.decode(text).ok().ok_or(CertificateError::Shape);
-    Certificate::read(&bytes(parts.head)?, &bytes(parts.claims)?)
+    read(&bytes(parts.head)?, &bytes(parts.claims)?)
+}
+
+/// What a JWT says that this key has signed.
+pub(super) fn parts_by<T>(
+    issuer: &KeyPair,
+    jwt: &str,
+    read: impl FnOnce(&[u8], &[u8]) -> Result<T, CertificateError>,
+) -> Result<T, String> {
+    let whole = Parts::of(jwt).map_err(|error| error.to_string())?;
+    if !has_signed(issuer, whole.signed.as_bytes(), whole.signature) {
+        return Err("it is not signed by whom it names".to_owned());
+    }
+    parts(jwt, read).map_err(|error| error.to_string())
 }
 
 /// The certificate of a key as it lies in its stream; `None` where there is none that is good.

@@ -34,7 +34,7 @@ impl World {
     fn config(&self, policy: Policy) -> Config {
         let mut config = Config::new(self.server.url(), "acme".parse().unwrap());
         let trust = Trust { issuers: [self.account.key()].into(), ..Trust::default() };
-        config.signing = Signing { policy, trust, creds: None };
+        config.signing = Signing { policy, trust, ..Signing::default() };
         config
     }
 
@@ -135,7 +135,7 @@ async fn whoever_is_not_of_the_org_or_no_longer_is_nobody() {
     let message = said(&world.user(&cto).await, "e3", "cto").await;
     assert!(verdict(&reader, &message, None).await.sender().is_some());
     let revoked = [(cto.key, 1)].into();
-    reader.set_trust(Trust { issuers: [world.account.key()].into(), revoked });
+    reader.set_trust(Trust { issuers: [world.account.key()].into(), revoked, ..Trust::default() });
     assert_eq!(verdict(&reader, &message, None).await, Verdict::Forged(Forgery::Revoked));
 }
 

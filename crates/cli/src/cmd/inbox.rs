@@ -5,9 +5,10 @@ mod read;
 mod send;
 
 use clap::builder::NonEmptyStringValueParser;
+use serde::Serialize;
 use serde_json::{Value, json};
 use sinew_agent::Message;
-use sinew_model::mail::Mail;
+use sinew_model::{mail::Mail, signature::Verdict};
 
 use crate::{args::Global, exit::Code, output::Out, target::Target, text};
 
@@ -88,8 +89,38 @@ async fn unread(global: &Global, out: Out) -> anyhow::Result<Code> {
     Ok(Code::Done)
 }
 
+/// A message with who sent it, by its signature.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Shown {
+    #[serde(flatten)]
+    pub(crate) mail: Mail,
+    sender: Option<String>,
+}
+
+impl Shown {
+    /// The message, and what is known of its sender.
+    pub(crate) fn of(mail: &Mail, verdict: &Verdict) -> Self {
+        Self { mail: mail.clone(), sender: verdict.sender().map(ToString::to_string) }
+    }
+
+    /// The role that it is from; where another user spoke for it, that one too.
+    fn from(&self) -> String {
+        let role = &self.mail.from;
+        match &self.sender {
+            Some(sender) if sender.strip_prefix("agent-") != Some(role.as_str()) => {
+                format!("{role} (by {sender})")
+            }
+            Some(_) | None => role.to_string(),
+        }
+    }
+}
+
 /// A message as one line.
 pub(crate) fn line(mail: &Mail) -> String {
+    line_from(mail, mail.from.as_str())
+}
+
+fn line_from(mail: &Mail, from: &str) -> String {
     let said = |field: &str| mail.body.get(field).filter(|value| !value.is_null());
     let asked = said("question").and_then(|question| question.get("text"));
     let text = ["message", "result", "cause", "reason", "text"].into_iter().find_map(said);
@@ -98,14 +129,15 @@ pub(crate) fn line(mail: &Mail) -> String {
     let text = text.as_str().map_or_else(|| text.to_string(), str::to_owned);
     let title = said("title").and_then(Value::as_str).map(|title| format!("{title}: "));
     let wide = text::AT_WIDE;
-    let (at, from, kind) = (mail.at.to_string(), &mail.from, text::short(&mail.kind, WIDE));
+    let (at, kind) = (mail.at.to_string(), text::short(&mail.kind, WIDE));
     let text = text::short(&format!("{}{text}", title.unwrap_or_default()), WIDE);
     format!("{at:<wide$}  {from:<12}  {kind:<15}  {text}")
 }
 
 /// A message with its id, for whoever is to answer or ack it.
-fn line_with_id(mail: &Mail) -> String {
-    format!("{}  [{}]", line(mail), text::short(&mail.id, WIDE))
+fn line_with_id(it: &Shown) -> String {
+    let line = line_from(&it.mail, &it.from());
+    format!("{line}  [{}]", text::short(&it.mail.id, WIDE))
 }
 
 /// What all ways of sending have in common.

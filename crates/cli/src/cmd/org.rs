@@ -11,8 +11,12 @@ mod rotate;
 
 use serde_json::Value;
 use sinew_agent::{Client, Emission};
-use sinew_bus::{Auth, Bus, ensure::Ensured};
-use sinew_model::{OrgId, grant::User, stream::ORG_EVENTS};
+use sinew_bus::{Bus, ensure::Ensured};
+use sinew_model::{
+    OrgId,
+    grant::User,
+    stream::{ORG_EVENTS, ORG_SENDERS},
+};
 use sinew_server::{
     account::{Directory, Orgs},
     context::Context,
@@ -24,6 +28,9 @@ use crate::{
     output::Out,
     target::Target,
 };
+
+/// The server's number for a stream that it has not.
+const NO_STREAM: u32 = 10_059;
 
 /// The orgs of a backbone, and who is let in.
 #[derive(Debug, clap::Subcommand)]
@@ -83,6 +90,18 @@ impl Here {
         Ok(directory.put(&self.orgs.org_jwt(org)?).await?)
     }
 
+    /// Tells whoever verifies signatures in an org whose count now; in one that is not used yet,
+    /// whoever uses it first does so.
+    async fn vouch(&self, org: &OrgId) -> anyhow::Result<()> {
+        let bus = self.enter(org).await?;
+        match bus.stream_state(ORG_SENDERS).await {
+            Ok(_) => {}
+            Err(error) if error.refusal() == Some(NO_STREAM) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+        Ok(bus.vouch(&self.orgs.statement(org)?).await?)
+    }
+
     /// Makes the streams of an org where it is used for the first time, and says then on its events
     /// what was done to it before.
     async fn make_streams(&self, org: &OrgId) -> anyhow::Result<()> {
@@ -93,6 +112,7 @@ impl Here {
             let ensured = topology.ensure_stream(&bus, spec.name).await?;
             is_new |= spec.name == ORG_EVENTS && ensured == Ensured::Created;
         }
+        self.vouch(org).await?;
         if !is_new {
             return Ok(());
         }
@@ -108,9 +128,8 @@ impl Here {
 
     /// A connection to the org, as its controllers.
     async fn enter(&self, org: &OrgId) -> anyhow::Result<Bus> {
-        let mut config = sinew_bus::Config::new(self.context.url.clone(), org.clone());
-        config.root = self.context.root.clone();
-        config.auth = Auth::Credentials(self.orgs.ensure_local(org, &User::Server)?);
+        let creds = self.orgs.ensure_local(org, &User::Server)?;
+        let mut config = self.context.org_config(org, creds);
         config.name = format!("sinew org {org}");
         Ok(Bus::connect(config).await?)
     }

@@ -73,7 +73,8 @@ pub(crate) async fn run(args: Args, global: &Global, out: Out) -> anyhow::Result
     let mut target = Target::find(global)?;
     target.as_user(&User::Server)?;
     let others = if args.orgs { Some(others(&target)?) } else { None };
-    let places = Places::new(&args.data_dir, args.topology.as_deref(), args.mcp_port);
+    let mut places = Places::new(&args.data_dir, args.topology.as_deref(), args.mcp_port);
+    places.statement = target.statement()?;
     let extras = Extras::open(args.team.as_deref(), args.health, false).await?;
     let all = async {
         let stop = stop.gently.clone();
@@ -108,11 +109,13 @@ fn others(target: &Target) -> Result<Tenants, Fault> {
 }
 
 /// The files of a service.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Places<'a> {
     data_dir: &'a Path,
     topology: Option<&'a Path>,
     mcp_port: Option<u16>,
+    /// What the org's account says of its keys, where this is who may say so.
+    statement: Option<String>,
 }
 
 impl<'a> Places<'a> {
@@ -123,7 +126,7 @@ impl<'a> Places<'a> {
         topology: Option<&'a Path>,
         mcp_port: Option<u16>,
     ) -> Self {
-        Self { data_dir, topology, mcp_port }
+        Self { data_dir, topology, mcp_port, statement: None }
     }
 }
 
@@ -136,7 +139,7 @@ pub(crate) async fn serve_on(
     (places, extras): (Places<'_>, Extras),
     (out, stop): (Out, CancellationToken),
 ) -> anyhow::Result<Code> {
-    let Places { data_dir, topology, mcp_port } = places;
+    let Places { data_dir, topology, mcp_port, statement } = places;
     let (url, org) = (config.url.clone(), config.org.clone());
     let reach = scale::reach(&config)?;
     let bus = Bus::connect(config).await?;
@@ -157,6 +160,7 @@ pub(crate) async fn serve_on(
     );
     out.either(&ready, text)?;
     let mut settings = Settings::new(topology, view::path_in(data_dir));
+    settings.statement = statement;
     extras.furnish(&mut settings, data_dir, reach)?;
     let hosts = hosts.run(Tokens::of(data_dir), stop.clone());
     up::both(extras.serve(bus, settings, stop).boxed(), hosts.boxed()).await?;

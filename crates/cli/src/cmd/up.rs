@@ -11,9 +11,10 @@ use anyhow::Context as _;
 use futures::{FutureExt as _, future::BoxFuture};
 use serde_json::json;
 use sinew_bus::{Bus, Topology, ensure::Consent};
-use sinew_model::OrgId;
+use sinew_model::{OrgId, signature::Policy};
 use sinew_server::{
     Engine, Settings,
+    account::Orgs,
     context::Context,
     control::org::{Pace, Tenants},
     engine::{Config, Durability, State, find},
@@ -125,7 +126,14 @@ pub(crate) async fn run(args: Args, global: &Global, out: Out) -> anyhow::Result
                     server::Places::new(&args.data_dir, args.topology.as_deref(), args.mcp_port);
                 server::serve_on(config, (places, extras), (out, stop.gently.clone())).await
             }
-            None => with_engine(org, (&args, extras), (out, stop.gently.clone())).await,
+            None => {
+                with_engine(
+                    org,
+                    (&args, extras, global.secure.policy()?),
+                    (out, stop.gently.clone()),
+                )
+                .await
+            }
         }
     };
     tokio::select! {
@@ -177,11 +185,12 @@ pub(crate) fn topology(bus: &Bus, file: Option<&Path>) -> anyhow::Result<Topolog
 
 async fn with_engine(
     org: OrgId,
-    (args, extras): (&Args, Extras),
+    (args, extras, signatures): (&Args, Extras, Option<Policy>),
     (out, stop): (Out, CancellationToken),
 ) -> anyhow::Result<Code> {
     let mut config = engine_config(&args.data_dir, org, args.nats_server.as_deref()).await?;
     (config.port, config.durability, config.encryption) = (args.port, args.durability, args.tls);
+    config.signatures = signatures;
     let usual = mcp::port_of_last_time(&args.data_dir);
     let engine = tokio::select! {
         engine = Engine::start(config) => engine?,
@@ -189,6 +198,7 @@ async fn with_engine(
     };
     let mut context = engine.context().clone();
     let stop_others = stop.child_token();
+    let orgs = Orgs::new(&context.data_dir, context.root.clone());
     let served = async {
         let bus = Bus::connect(context.server_config()).await?;
         let topology = prepare(&bus, args.topology.as_deref(), out).await?;
@@ -201,6 +211,7 @@ async fn with_engine(
         let hosts = hosts.run(Tokens::of(&context.data_dir), stop.clone());
         let mut settings = Settings::new(topology, view::path_in(&context.data_dir));
         settings.system = Some(context.system_config());
+        settings.statement = Some(orgs.statement(&context.org)?);
         let reach = [(env::CONTEXT.into(), file.into())];
         extras.furnish(&mut settings, &context.data_dir, reach.into())?;
         let others = Tenants::new(context.clone(), Pace::default());
@@ -262,7 +273,7 @@ fn announce(context: &Context, extras: &Extras, out: Out) -> anyhow::Result<()> 
     let ready = json!({
         "event": "ready", "url": url, "org": org, "dataDir": data_dir, "context": file,
         "durability": durability, "monitorUrl": monitor_url, "healthUrl": extras.health_url(),
-        "tls": tls, "mcpUrl": mcp_url,
+        "tls": tls, "signatures": context.policy(), "mcpUrl": mcp_url,
     });
     let encrypted = tls.ca.as_ref().map(|ca| format!("\n  authority {}", ca.display()));
     let encrypted = encrypted.unwrap_or_default();

@@ -85,3 +85,41 @@ fn what_is_signed_shows_its_sender_and_what_is_not_is_refused_where_that_is_aske
     let doctor = Done::of(&mut bare(&["--trust", &trust, "doctor"]));
     assert!(doctor.out.contains("messages are not signed, and verified when read"), "{doctor:?}");
 }
+
+#[test]
+fn on_a_laptop_everything_is_signed_without_a_flag_and_goes_on_over_a_rotation() {
+    let backbone = Backbone::start();
+    let place = &backbone.place;
+    let agent = backbone.agent("cto", "cat > given; echo done", &[]);
+    let done = |id: &str| {
+        let args = ["task", "delegate", "cto", "Signed", "--role", "ceo", "--id", id, "--wait"];
+        let done = place.run(&args);
+        assert_eq!(done.code, Some(0), "{done:?}");
+    };
+    done("T1");
+    let given: Value = serde_json::from_str(&place.wait_for("given")).unwrap();
+    assert_eq!(given["delegatedBy"], "operator");
+    let report = place.get(&["inbox", "read", "--role", "ceo", "--json"]);
+    let report: Value = serde_json::from_str(report.lines().last().unwrap()).unwrap();
+    assert_eq!((&report["from"], &report["sender"]), (&"cto".into(), &"agent-cto".into()));
+    place.get(&["inbox", "send", "cto", "hello", "--role", "ceo"]);
+    let told = place.get(&["inbox", "history", "--role", "cto"]);
+    assert!(told.contains("ceo (by operator)"), "{told}");
+    assert_eq!(place.get(&["evidence"]), "");
+
+    place.get(&["org", "rotate", "acme"]);
+    done("T2");
+    place.get(&["org", "rotate", "acme", "--retire"]);
+    done("T3");
+    assert_eq!(place.get(&["evidence"]), "", "nothing was refused on the way");
+    assert!(place.json(&["task", "show", "T1"]).to_string().contains("completed"));
+
+    let off = ["--signatures", "off", "inbox", "send", "cto", "pay", "--role", "ceo"];
+    place.get(&off);
+    let read = place.run(&["inbox", "read", "--role", "cto"]);
+    read.says(0, "is refused: it is not signed");
+    let evidence = place.get(&["evidence", "--json"]);
+    let record: Value = serde_json::from_str(evidence.lines().next().unwrap()).unwrap();
+    assert_eq!((&record["verdict"], &record["claimed"]), (&"unsigned".into(), &"ceo".into()));
+    drop(agent);
+}

@@ -15,6 +15,9 @@ Examples are of the org `acme` and the role `cto`. An observer, an operator and 
 for all roles: where a subject has `cto`, they have `*`. Nobody in an org reaches another org: each \
 is an account of its own, and these subjects mean something else there.
 
+Besides, every user may publish on `genbrain.org.acme.senders.{key}` of its own public key and of no \
+other: there lies the certificate by which others know its signatures.
+
 ";
 
 /// The page `docs/reference/permissions.md`.

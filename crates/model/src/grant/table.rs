@@ -39,7 +39,7 @@ pub enum Action {
     Beat,
     /// Say what its own role can do, and what it has taken note of.
     Introduce,
-    /// Show the certificate of a key.
+    /// Say whose keys count.
     Vouch,
     /// Keep what was refused for its signature.
     Accuse,
@@ -184,7 +184,6 @@ impl Action {
             | Self::Meet
             | Self::Beat
             | Self::Introduce
-            | Self::Vouch
             | Self::Accuse
             | Self::PullOwn
             | Self::AckOwn
@@ -215,7 +214,7 @@ impl Action {
             | Self::Manage
             | Self::ReadAdvisories
             | Self::AskToCommit => OWNERS,
-            Self::AckControllers | Self::Commit => CONTROLLERS,
+            Self::AckControllers | Self::Commit | Self::Vouch => CONTROLLERS,
             Self::HearOthersReplies | Self::Impersonate | Self::AskServer => NOBODY,
         }
     }
@@ -249,7 +248,7 @@ impl Action {
             Self::Meet => "speak in meetings",
             Self::Beat => "show signs of life of its own role",
             Self::Introduce => "say what its own role can do and has taken note of",
-            Self::Vouch => "show the certificate of a key",
+            Self::Vouch => "say whose keys count",
             Self::Accuse => "keep what was refused for its signature",
             Self::PullOwn => "pull the work of its own role",
             Self::AckOwn => "end deliveries of its own role",

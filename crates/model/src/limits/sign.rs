@@ -12,6 +12,11 @@ pub const SIGNATURE_WINDOW: Duration = Duration::from_secs(600);
 /// forgotten first.
 pub const SIGNATURES_SEEN: usize = 100_000;
 
+/// How long before it was stored a message must have been signed for a reader to doubt that it is the
+/// only one: half of the time for which a stream refuses an id that it has, so a copy is at least
+/// that late; a publish takes milliseconds. A doubt costs one look through what the role was sent.
+pub const COPY_DOUBT: Duration = Duration::from_secs(30);
+
 /// Longest header with a signature, in bytes: a key, two moments, two names and 64 bytes in base64.
 pub const SIGNATURE_BYTES: usize = 512;
 
@@ -43,3 +48,8 @@ pub const EVIDENCE_BYTES: usize = 16_384;
 /// Attempts to keep one record before the refusal goes on without it: the stream may be full or out
 /// of reach, and neither may hold up the work.
 pub const EVIDENCE_TRIES: u32 = 3;
+
+/// Time after which a reader looks again at what the org's account says of its keys and users. So
+/// long may somebody who got hold of a key that was revoked, and of another connection to send it
+/// over, go on unseen; it costs each process that reads one request.
+pub const TRUST_AGAIN: Duration = Duration::from_secs(10);

@@ -226,6 +226,12 @@ impl Meeting {
         self.state.as_ref().is_some_and(State::is_closed)
     }
 
+    /// Passes over an entry that is not from the role that it says: it is void for everybody.
+    pub const fn refuse(&mut self, seq: u64) {
+        self.last_seq = seq;
+        self.voids = self.voids.saturating_add(1);
+    }
+
     fn fold(&mut self, id: &MeetingId, entry: &Entry) -> Result<(), Void> {
         if entry.meeting_id != *id {
             return Err(Void::Alien);

@@ -2,11 +2,8 @@
 //! key belongs to, from when and until when. Reading it is here; whether its signature is good is
 //! for who knows the arithmetic.
 
-use std::collections::{BTreeMap, BTreeSet};
+use serde::Deserialize;
 
-use serde::{Deserialize, Serialize};
-
-use super::Forgery;
 use crate::{id::Role, limits::CERTIFICATE_BYTES, time::Time};
 
 /// What the name of an agent's user begins with; the rest is its role.
@@ -70,6 +67,8 @@ pub struct Certificate {
     pub user: User,
     /// The public key that signed the JWT: the account's, or one of its signing keys.
     pub issuer: String,
+    /// The public key of the account.
+    pub account: String,
     /// When it was given out.
     pub from: Time,
     /// When it lapses; never if not said.
@@ -129,8 +128,8 @@ impl<'a> Parts<'a> {
 }
 
 #[derive(Deserialize)]
-struct Head {
-    alg: String,
+pub(super) struct Head {
+    pub(super) alg: String,
 }
 
 #[derive(Deserialize)]
@@ -149,6 +148,8 @@ struct Claims {
 struct Nats {
     #[serde(rename = "type")]
     kind: String,
+    #[serde(default)]
+    issuer_account: Option<String>,
 }
 
 impl Certificate {
@@ -165,52 +166,11 @@ impl Certificate {
         let user = User::of_name(&name).ok_or(CertificateError::Name)?;
         // The server takes an `exp` of 0 for none.
         let until = exp.filter(|exp| *exp != 0).map(seconds);
-        Ok(Self { key: sub, user, issuer: iss, from: seconds(iat), until })
+        let account = nats.issuer_account.unwrap_or_else(|| iss.clone());
+        Ok(Self { key: sub, user, issuer: iss, account, from: seconds(iat), until })
     }
 }
 
-const fn seconds(seconds: i64) -> Time {
+pub(super) const fn seconds(seconds: i64) -> Time {
     Time::from_micros(seconds.saturating_mul(1_000_000))
-}
-
-/// Whom a reader believes: who may vouch for users, and whose users were revoked.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Trust {
-    /// The public keys of the org's account and of its signing keys, those of before a rotation
-    /// included as long as users of theirs are about.
-    pub issuers: BTreeSet<String>,
-    /// As the account's JWT has it: users by their public key (or `*`, all of them), and until when
-    /// they must have been given out to be revoked.
-    pub revoked: BTreeMap<String, i64>,
-}
-
-impl Trust {
-    /// Whether it can verify anything.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.issuers.is_empty()
-    }
-
-    /// Whether a user of this certificate could send what was stored at that time.
-    ///
-    /// # Errors
-    /// Why not.
-    pub fn admits(&self, certificate: &Certificate, stored: Time) -> Result<(), Forgery> {
-        if !self.issuers.contains(&certificate.issuer) {
-            return Err(Forgery::Issuer);
-        }
-        // Clocks of the one who gave it out and of the server may differ by what a signature may.
-        let begins = certificate.from.minus(crate::limits::SIGNATURE_WINDOW);
-        if stored < begins || certificate.until.is_some_and(|until| stored >= until) {
-            return Err(Forgery::Lapsed);
-        }
-        let marks = [self.revoked.get(&certificate.key), self.revoked.get("*")];
-        let revoked = |mark: &i64| {
-            let mark = seconds(*mark);
-            // What was stored before the revocation was sent while the user was still good.
-            certificate.from <= mark && stored >= mark
-        };
-        if marks.into_iter().flatten().any(revoked) { Err(Forgery::Revoked) } else { Ok(()) }
-    }
 }

@@ -184,6 +184,7 @@ mod tests {
             key: "U1".to_owned(),
             user: User::Agent(ceo.clone()),
             issuer: "A".to_owned(),
+            account: "A".to_owned(),
             from: MOMENT,
             until: Some(MOMENT.plus(SIGNATURE_WINDOW)),
         };

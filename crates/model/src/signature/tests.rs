@@ -20,7 +20,14 @@ fn signature() -> Signature {
 
 fn certificate(user: User) -> Certificate {
     let (from, until) = (at(HOUR), Some(at(20 * HOUR)));
-    Certificate { key: KEY.to_owned(), user, issuer: ACCOUNT.to_owned(), from, until }
+    Certificate {
+        key: KEY.to_owned(),
+        user,
+        issuer: ACCOUNT.to_owned(),
+        account: ACCOUNT.to_owned(),
+        from,
+        until,
+    }
 }
 
 fn cto() -> Certificate {
@@ -46,6 +53,15 @@ fn a_good_message_is_from_its_sender() {
     let sender = verdict(|_, _, _, _| {}).sender().cloned().unwrap();
     assert_eq!((sender.to_string().as_str(), sender.key.as_str()), ("agent-cto", KEY));
     assert_eq!(sender.by, signature().by);
+}
+
+#[test]
+fn what_is_stored_long_after_it_was_signed_may_be_a_copy() {
+    let mut it = signature();
+    let doubt = i64::try_from(COPY_DOUBT.as_micros()).unwrap();
+    assert!(!it.may_be_copy(at(10 * HOUR + doubt - 1)) && it.may_be_copy(at(10 * HOUR + doubt)));
+    it.due = Some(at(11 * HOUR));
+    assert!(!it.may_be_copy(at(11 * HOUR)));
 }
 
 #[test]

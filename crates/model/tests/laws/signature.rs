@@ -77,18 +77,19 @@ proptest! {
             key: it.key.clone(),
             user: User::Agent(owner.clone()),
             issuer: issuer.to_owned(),
+            account: issuer.to_owned(),
             from: Time::from_micros(0),
             until: None,
         };
         let revoked = revoked.map(|mark| ("*".to_owned(), mark)).into_iter().collect();
-        let trust = Trust { issuers: ["A".to_owned()].into(), revoked };
+        let trust = Trust { issuers: ["A".to_owned()].into(), revoked, ..Trust::default() };
         let claims: Role = claims.parse().unwrap();
         let stored = Time::from_micros(stored);
         let verdict = judge(&it, Some(&certificate), || genuine, (&trust, stored), Some(&claims));
         if let Verdict::Verified(sender) = &verdict {
             prop_assert!(genuine && issuer == "A" && claims == owner);
             prop_assert!(it.by.role.is_none_or(|role| role == owner));
-            prop_assert!(trust.revoked.values().all(|mark| stored.micros() < mark * 1_000_000));
+            prop_assert!(trust.revoked.values().all(|mark| stored.micros() < (mark + 1) * 1_000_000));
             prop_assert_eq!(&sender.user, &User::Agent(owner));
         }
         prop_assert_eq!(Policy::Require.takes(&verdict), verdict.sender().is_some());

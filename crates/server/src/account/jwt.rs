@@ -6,7 +6,11 @@ use nkeys::KeyPair;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha512_256};
-use sinew_model::{OrgId, Root, Time, grant::Allowed};
+use sinew_model::{
+    OrgId, Root, Time,
+    grant::Allowed,
+    signature::{STATEMENT, Trust},
+};
 
 use super::record::{Quota, Record};
 
@@ -189,17 +193,34 @@ pub(super) fn creds(jwt: &str, seed: &str) -> String {
     )
 }
 
-/// Whether a `.creds` file gives exactly these rights.
-pub(super) fn gives(creds: &str, allowed: &Allowed) -> bool {
+/// Whether a `.creds` file gives exactly the rights that the user of its key is to have.
+pub(super) fn gives(creds: &str, rights: impl FnOnce(&str) -> Allowed) -> bool {
     let token = creds.lines().find(|line| line.starts_with("ey"));
     let claims = token.and_then(|token| token.split('.').nth(1));
     let claims = claims.and_then(|text| BASE64URL_NOPAD.decode(text.as_bytes()).ok());
     let claims = claims.and_then(|text| serde_json::from_slice::<Value>(&text).ok());
     claims.is_some_and(|claims| {
+        let key = claims.get("sub").and_then(Value::as_str).unwrap_or_default();
+        let allowed = rights(key);
         [("pub", &allowed.publish), ("sub", &allowed.subscribe)]
             .into_iter()
             .all(|(way, list)| claims.pointer(&format!("/nats/{way}/allow")) == Some(&json!(list)))
     })
+}
+
+/// What the account of an org says of its keys and users, by its identity key.
+pub(super) fn statement(
+    identity: &KeyPair,
+    trust: &Trust,
+    now: Time,
+) -> Result<String, nkeys::error::Error> {
+    let key = identity.public_key();
+    let about = Subject { name: "trust", key: &key, from: now, until: None };
+    let nats = json!({
+        "type": STATEMENT, "version": 2, "issuers": trust.issuers, "retired": trust.retired,
+        "revoked": trust.revoked,
+    });
+    mint(identity, &about, nats)
 }
 
 #[cfg(test)]
@@ -217,9 +238,9 @@ mod tests {
             until: Some(Time::from_micros(9_000_000)),
         };
         let jwt = user(&key, &about, "A", Some(&Allowed::default())).unwrap();
-        assert!(gives(&creds(&jwt, "S"), &Allowed::default()));
+        assert!(gives(&creds(&jwt, "S"), |_| Allowed::default()));
         let more = Allowed { publish: vec!["a".to_owned()], ..Allowed::default() };
-        assert!(!gives(&creds(&jwt, "S"), &more) && !gives("", &more));
+        assert!(!gives(&creds(&jwt, "S"), |_| more.clone()) && !gives("", |_| more.clone()));
         let parts: Vec<&str> = jwt.split('.').collect();
         let signature = BASE64URL_NOPAD.decode(parts[2].as_bytes()).unwrap();
         let signed = format!("{}.{}", parts[0], parts[1]);

@@ -23,10 +23,11 @@ impl Orgs {
     /// See [`AccountError`].
     pub fn ensure_local(&self, org: &OrgId, user: &User) -> Result<PathBuf, AccountError> {
         let path = self.local_creds(org, user);
-        let rights = allowed(&Subjects::new(self.root().clone(), org.clone()), user);
+        let subjects = Subjects::new(self.root().clone(), org.clone());
         // What cannot be read is made anew.
         let text = std::fs::read_to_string(&path).unwrap_or_default();
-        if !jwt::gives(&text, &rights) {
+        let rights = |key: &str| allowed(&subjects, user).certifying(&subjects, key);
+        if !jwt::gives(&text, rights) {
             self.renew(org, user)?;
         }
         Ok(path)
@@ -56,7 +57,7 @@ impl Orgs {
     ///
     /// # Errors
     /// See [`AccountError`].
-    pub(super) fn renew_all(&self, org: &OrgId) -> Result<(), AccountError> {
+    pub fn renew_all(&self, org: &OrgId) -> Result<(), AccountError> {
         self.locals(org).iter().try_for_each(|user| self.renew(org, user))
     }
 

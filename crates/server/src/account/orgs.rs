@@ -295,6 +295,18 @@ impl Orgs {
         }
     }
 
+    /// What the org's account says of its keys and users, signed by the account itself: whoever
+    /// knows the account's public key knows from it whose signatures count.
+    ///
+    /// # Errors
+    /// See [`AccountError`].
+    pub fn statement(&self, org: &OrgId) -> Result<String, AccountError> {
+        let record = self.record(org)?;
+        let path = self.home(org).join("account.nk");
+        let identity = keys::load(&path).map_err(at(&path))?;
+        Ok(jwt::statement(&identity, &record.trust(), clock::now())?)
+    }
+
     fn save(&self, org: &OrgId, record: &Record) -> Result<(), AccountError> {
         let path = self.home(org).join("org.json");
         let text = serde_json::to_vec_pretty(record)
@@ -320,6 +332,7 @@ impl Orgs {
             signing: Vec::new(),
             users: Vec::new(),
             revoked: std::collections::BTreeMap::new(),
+            retired: std::collections::BTreeMap::new(),
         };
         self.new_signing(org, &mut record)?;
         self.save(org, &record)?;
@@ -377,7 +390,8 @@ impl Orgs {
         let subjects = Subjects::new(self.root.clone(), org.clone());
         let about =
             jwt::Subject { name: &issued.name, key: &issued.key, from: now, until: issued.expires };
-        let token = jwt::user(&signer, &about, &record.account, Some(&allowed(&subjects, user)))?;
+        let rights = allowed(&subjects, user).certifying(&subjects, &issued.key);
+        let token = jwt::user(&signer, &about, &record.account, Some(&rights))?;
         let seed = keys::seed(&key).map_err(at(&path))?;
         record.forget_expired(now);
         record.users.push(issued.clone());
@@ -387,20 +401,17 @@ impl Orgs {
     }
 
     /// Gives the org another signing key. What the earlier ones signed stays good until they are
-    /// retired; the users of this machine get new credentials at once.
+    /// retired. Once the server and the org know of it, the users of this machine are to get new
+    /// credentials, by [`Orgs::renew_all`].
     ///
     /// # Errors
     /// See [`AccountError`].
     pub fn rotate(&self, org: &OrgId) -> Result<SigningKey, AccountError> {
-        let made = {
-            let _lock = self.lock()?;
-            let mut record = self.record(org)?;
-            let made = self.new_signing(org, &mut record)?;
-            self.save(org, &record)?;
-            self.audit(org, "org.rotated", &json!({ "signingKey": made }))?;
-            made
-        };
-        self.renew_all(org)?;
+        let _lock = self.lock()?;
+        let mut record = self.record(org)?;
+        let made = self.new_signing(org, &mut record)?;
+        self.save(org, &record)?;
+        self.audit(org, "org.rotated", &json!({ "signingKey": made }))?;
         Ok(made)
     }
 
@@ -414,6 +425,9 @@ impl Orgs {
         let mut record = self.record(org)?;
         let newest = record.signing.pop();
         let retired: Vec<u32> = record.signing.iter().map(|key| key.number).collect();
+        let now = jwt::seconds(clock::now());
+        let gone = record.signing.iter().map(|key| (key.public.clone(), now));
+        record.retired.extend(gone.collect::<Vec<_>>());
         record.signing = newest.into_iter().collect();
         record.users.retain(|user| !retired.contains(&user.signed_by));
         self.save(org, &record)?;

@@ -11,6 +11,7 @@ use sinew_model::{
         BODIES_STORED, ORG_BODIES_SHARE, ORG_CONNECTIONS, ORG_CONSUMERS, ORG_MEMORY_BYTES,
         ORG_STORAGE_BYTES, ORG_STREAMS,
     },
+    signature::Trust,
     stream::OBJ_BODIES,
 };
 
@@ -110,6 +111,9 @@ pub struct Record {
     /// Users that are let in no more, and since when, in seconds since 1970.
     #[serde(default)]
     pub revoked: BTreeMap<String, i64>,
+    /// Signing keys that count no more, by their public half, and since when, in seconds since 1970.
+    #[serde(default)]
+    pub retired: BTreeMap<String, i64>,
 }
 
 /// Whose credentials are revoked.
@@ -129,6 +133,17 @@ impl Record {
     #[must_use]
     pub fn is_shut(&self) -> bool {
         self.revoked.contains_key(EVERYBODY)
+    }
+
+    /// Whose signatures count in the org, and since when they do not.
+    #[must_use]
+    pub fn trust(&self) -> Trust {
+        let signing = self.signing.iter().map(|key| key.public.clone());
+        Trust {
+            issuers: signing.chain([self.account.clone()]).collect(),
+            retired: self.retired.clone(),
+            revoked: self.revoked.clone(),
+        }
     }
 
     /// The users that it means and that are not revoked yet.

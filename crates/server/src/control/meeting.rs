@@ -66,7 +66,18 @@ impl Meetings {
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                message = scan.next() => self.take(&message?),
+                message = scan.next() => {
+                    let message = message?;
+                    match self.bus.is_genuine_entry(&message, &self.by).await {
+                        Ok(genuine) => self.take(&message, genuine),
+                        // All of it is read again, since nothing may be left out.
+                        Err(error) => {
+                            let error = &error as &dyn std::error::Error;
+                            tracing::warn!(error, "it is not known who wrote an entry");
+                            return Ok(());
+                        }
+                    }
+                }
                 _ = look.tick() => match self.look(&scan).await {
                     Ok(true) => {}
                     Ok(false) => return Ok(()),
@@ -79,7 +90,7 @@ impl Meetings {
         }
     }
 
-    fn take(&mut self, message: &RawMessage) {
+    fn take(&mut self, message: &RawMessage, genuine: bool) {
         let stored = match message.meeting_entry(self.bus.subjects()) {
             Ok(stored) => stored,
             Err(error) => {
@@ -89,7 +100,9 @@ impl Meetings {
         };
         let id = stored.entry.meeting_id.clone();
         let meeting = self.open.entry(id.clone()).or_default();
-        if let Err(void) = meeting.apply(&id, &stored) {
+        if !genuine {
+            meeting.refuse(message.seq);
+        } else if let Err(void) = meeting.apply(&id, &stored) {
             tracing::debug!(meeting = %id, seq = message.seq, %void, "void");
         }
         // One that is done needs nobody any more.

@@ -12,7 +12,7 @@ use std::{
 };
 
 use serde_json::Value;
-use sinew_bus::{Auth, Bus, Config, ConnectError, RequestError, TopologyError, clock};
+use sinew_bus::{Bus, Config, ConnectError, RequestError, TopologyError, clock};
 use sinew_model::{
     OrgId,
     grant::User,
@@ -288,6 +288,7 @@ impl Tenants {
         let topology = record.quota.topology(bus)?;
         let mut settings = Settings::new(topology, Self::view_of(&self.context, org));
         settings.system = Some(self.context.system_config());
+        settings.statement = Some(self.orgs.statement(org)?);
         serve(bus.clone(), settings, stop).await?;
         if self.is_there(org) {
             forget_consumers(bus).await;
@@ -300,9 +301,8 @@ impl Tenants {
     }
 
     fn config(&self, org: &OrgId) -> Result<Config, AccountError> {
-        let mut config = Config::new(self.context.url.clone(), org.clone());
-        config.root = self.context.root.clone();
-        config.auth = Auth::Credentials(self.orgs.ensure_local(org, &User::Server)?);
+        let creds = self.orgs.ensure_local(org, &User::Server)?;
+        let mut config = self.context.org_config(org, creds);
         config.name = format!("sinew controllers of {org}");
         Ok(config)
     }

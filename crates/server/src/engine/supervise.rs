@@ -117,19 +117,21 @@ struct Told {
     orgs: Orgs,
     operator: String,
     accounts: Vec<(String, String)>,
+    /// The account of the context's org.
+    account: String,
 }
 
 impl Told {
     /// Makes what is not there: the keys at the first start, the org, and its users here.
     fn prepare(config: &Config, folder: &Folder) -> Result<Self, StartError> {
         let orgs = Orgs::new(folder.path(), config.root.clone());
-        orgs.ensure(&config.org, Quota::NONE)?;
+        let account = orgs.ensure(&config.org, Quota::NONE)?.account;
         folder.adopt(&orgs)?;
         for user in [User::Operator, User::Server] {
             orgs.ensure_local(&config.org, &user)?;
         }
         let (operator, accounts) = (orgs.operator_jwt()?, orgs.accounts()?);
-        Ok(Self { orgs, operator, accounts })
+        Ok(Self { orgs, operator, accounts, account })
     }
 }
 
@@ -163,6 +165,8 @@ fn context(config: &Config, launch: &Launch, told: &Told) -> Context {
         data_dir: launch.folder.path().to_owned(),
         durability: config.durability,
         tls: Tls::default(),
+        account: Some(told.account.clone()),
+        signatures: config.signatures,
         mcp_url: None,
     }
 }

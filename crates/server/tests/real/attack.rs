@@ -8,6 +8,7 @@ use sinew_bus::{Auth, Bus, Config as BusConfig, Topology, clock};
 use sinew_model::{
     Band, OrgId, Role, Root, Subjects,
     grant::{Action, Kind, Scope, User, Way, Whose},
+    signature::Policy,
 };
 use sinew_server::{
     account::{Directory, Orgs, Quota},
@@ -121,11 +122,21 @@ impl Town {
         Wire::enter(&self.engine.context().url, &self.creds(name, user)).expect("entering")
     }
 
+    pub(crate) const fn orgs(&self) -> &Orgs {
+        &self.orgs
+    }
+
     pub(crate) async fn bus(&self, name: &str, user: &User) -> Bus {
+        self.asking(name, user, Policy::default()).await
+    }
+
+    /// A connection that asks this of messages.
+    pub(crate) async fn asking(&self, name: &str, user: &User, policy: Policy) -> Bus {
         let path = self.engine.context().data_dir.join(format!("{name}-{}.creds", user.name()));
         std::fs::write(&path, self.creds(name, user)).expect("writing");
         let mut config = BusConfig::new(&self.engine.context().url, org(name));
         config.auth = Auth::Credentials(path);
+        config.signing.policy = policy;
         Bus::connect(config).await.expect("connecting")
     }
 }

@@ -9,6 +9,7 @@
 mod attack;
 mod bodies;
 mod engine;
+mod forged;
 #[cfg(feature = "mcp")]
 mod mcp;
 mod meeting;

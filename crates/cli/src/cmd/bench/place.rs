@@ -8,6 +8,7 @@ use async_nats::jetstream;
 use sinew_agent::model::{
     OrgId, Role,
     grant::User,
+    signature::Policy,
     stream::{AGENT_MAIL, AGENT_TASKS, ORG_EVENTS, TASK_LOG, TASK_SCHEDULES},
 };
 use sinew_bus::{Auth, Bus, Topology};
@@ -105,6 +106,8 @@ impl Side {
     pub(super) async fn connect(context: &Context, name: &str) -> Result<Self> {
         let mut config = context.server_config();
         config.name = format!("bench {name}");
+        // The bare loop signs nothing either; what signatures cost is measured by itself.
+        config.signing.policy = Policy::Off;
         let bus = Bus::connect(config).await?;
         let nats = connect_bare(context, name).await?;
         let bare = jetstream::new(nats.clone());

@@ -1,20 +1,16 @@
 //! What signatures cost: one signature and its verification, and whole task lives with and without,
-//! in turns on one server. Its users are made up for the measurement.
+//! in turns on one server, by agents with credentials of its org.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Result, anyhow};
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use nkeys::KeyPair;
-use serde_json::json;
 use sinew_agent::{
     CancellationToken, Client, Runtime,
-    model::{
-        signature::{Policy, Trust},
-        stream::{ORG_EVIDENCE, ORG_SENDERS},
-    },
+    model::{grant::User, signature::Policy},
 };
-use sinew_bus::{Bus, Signing, clock};
+use sinew_bus::{Bus, clock};
+use sinew_server::account::Orgs;
 use tokio::task::JoinSet;
 
 use super::{
@@ -38,19 +34,12 @@ struct Pair {
 }
 
 pub(super) async fn measure(place: &Place, pace: Pace) -> Result<Vec<Figure>> {
-    for stream in [ORG_SENDERS, ORG_EVIDENCE] {
-        place.topology.ensure_stream(&place.caller.bus, stream).await?;
+    // An agent makes no streams.
+    for spec in &place.topology.catalogue().streams {
+        place.topology.ensure_stream(&place.caller.bus, spec.name).await?;
     }
-    let folder = tempfile::tempdir()?;
-    let account = KeyPair::new_account();
-    let plain = pair(place, &|_| Ok(Signing { policy: Policy::Off, ..Signing::default() })).await?;
-    let signing = |name: &str| {
-        let creds = Some(user(&account, folder.path(), name)?);
-        let issuers = [account.public_key()].into();
-        let trust = Trust { issuers, ..Trust::default() };
-        Ok(Signing { policy: Policy::Require, trust, creds })
-    };
-    let signed = pair(place, &signing).await?;
+    let plain = pair(place, Policy::Off).await?;
+    let signed = pair(place, Policy::Require).await?;
     let ways = [&plain, &signed];
     let mut figures = vec![arithmetic(pace).await?];
     for in_flight in IN_FLIGHT {
@@ -69,35 +58,17 @@ pub(super) async fn measure(place: &Place, pace: Pace) -> Result<Vec<Figure>> {
     Ok(figures)
 }
 
-/// Two connections that differ in nothing but what they sign.
-async fn pair(place: &Place, signing: &impl Fn(&str) -> Result<Signing>) -> Result<Pair> {
+/// Two connections with the rights of agents; of two pairs, they differ in nothing but the policy.
+async fn pair(place: &Place, policy: Policy) -> Result<Pair> {
+    let context = place.context();
+    let orgs = Orgs::new(&context.data_dir, context.root.clone());
     let connect = async |name: &str| {
-        let mut config = place.context().bus_config();
-        config.signing = signing(name)?;
+        let creds = orgs.ensure_local(&context.org, &User::Agent(role(name)?))?;
+        let mut config = context.org_config(&context.org, creds);
+        config.signing.policy = policy;
         anyhow::Ok(Bus::connect(config).await?)
     };
     Ok(Pair { caller: connect(CALLER).await?, worker: connect(WORKER).await? })
-}
-
-/// A `.creds` file of an agent, as the org's operator gives it out.
-fn user(account: &KeyPair, folder: &Path, role: &str) -> Result<std::path::PathBuf> {
-    let said = |error: nkeys::error::Error| anyhow!("{error}");
-    let pair = KeyPair::new_user();
-    let claims = json!({
-        "iat": 0, "iss": account.public_key(), "sub": pair.public_key(),
-        "name": format!("agent-{role}"), "nats": { "type": "user", "version": 2 },
-    });
-    let head = URL_SAFE_NO_PAD.encode(r#"{"typ":"JWT","alg":"ed25519-nkey"}"#);
-    let text = format!("{head}.{}", URL_SAFE_NO_PAD.encode(claims.to_string()));
-    let signature = URL_SAFE_NO_PAD.encode(account.sign(text.as_bytes()).map_err(said)?);
-    let seed = pair.seed().map_err(said)?;
-    let path = folder.join(format!("{role}.creds"));
-    let creds = format!(
-        "-----BEGIN NATS USER JWT-----\n{text}.{signature}\n------END NATS USER JWT------\n\
-         -----BEGIN USER NKEY SEED-----\n{seed}\n------END USER NKEY SEED------\n"
-    );
-    std::fs::write(&path, creds)?;
-    Ok(path)
 }
 
 /// One signature over a message, and its verification.

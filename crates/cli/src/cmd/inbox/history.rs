@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use sinew_agent::inbox::read::{Kept, Past};
 use sinew_model::{Role, Time, mail::Mail};
 
-use super::line_with_id;
+use super::{Shown, line_with_id};
 use crate::{args::Global, exit::Code, output::Out, signals, target::Target};
 
 /// Print the messages that were sent to a role, read or not, the oldest first.
@@ -50,13 +50,13 @@ pub(super) async fn run(args: &Args, global: &Global, out: Out) -> anyhow::Resul
     let client = Target::find(global)?.client().await?;
     let stop = signals::listen()?;
     let mut past = client.inbox().history().await?;
-    let mut last: VecDeque<Mail> = VecDeque::new();
+    let mut last: VecDeque<Shown> = VecDeque::new();
     let mut printed = false;
     while let Some(kept) = past.next_kept().await? {
         if stop.gently.is_cancelled() {
             return Ok(Code::Done);
         }
-        let Some(mail) = fitting(args, kept, out) else { continue };
+        let Some(mail) = fitting(args, &kept, out) else { continue };
         printed = true;
         match args.last {
             None => out.either(&mail, line_with_id(&mail))?,
@@ -74,6 +74,10 @@ pub(super) async fn run(args: &Args, global: &Global, out: Out) -> anyhow::Resul
     if !printed && !args.follow {
         out.note(format_args!("nothing that fits was sent to {}", client.role()));
     }
+    let refused = past.refused().total();
+    if refused > 0 {
+        out.note(format_args!("{refused} messages were refused; `sinew evidence` shows them"));
+    }
     if args.follow { follow(args, &mut past, &stop, out).await } else { Ok(Code::Done) }
 }
 
@@ -88,15 +92,15 @@ async fn follow(
             kept = past.next() => kept?,
             () = stop.gently.cancelled() => return Ok(Code::Done),
         };
-        if let Some(mail) = fitting(args, kept, out) {
+        if let Some(mail) = fitting(args, &kept, out) {
             out.either(&mail, line_with_id(&mail))?;
         }
     }
 }
 
-fn fitting(args: &Args, kept: Kept, out: Out) -> Option<Mail> {
+fn fitting(args: &Args, kept: &Kept, out: Out) -> Option<Shown> {
     match &kept.mail {
-        Ok(mail) if args.fits(&kept, mail) => kept.mail.ok(),
+        Ok(mail) if args.fits(kept, mail) => Some(Shown::of(mail, &kept.verdict)),
         Ok(_) => None,
         Err(why) => {
             out.note(format_args!("message {} is passed over: {why}", kept.seq));

@@ -3,7 +3,7 @@
 use sinew_agent::{Client, Letter, Received};
 use sinew_model::limits::INBOX_TAKE;
 
-use super::line_with_id;
+use super::{Shown, line_with_id};
 use crate::{args::Global, exit::Code, output::Out, signals, target::Target, text::number_to};
 
 /// Read what nobody of the role has read yet.
@@ -85,8 +85,16 @@ async fn print(received: Received, args: &Args, out: Out) -> anyhow::Result<()> 
             out.note(format_args!("message {seq} is passed over: {why}"));
             return Ok(());
         }
+        Received::Refused { seq, claimed, verdict } => {
+            out.note(format_args!(
+                "message {seq}, said to be from {claimed}, is refused: {verdict}; `sinew evidence` \
+                 shows it"
+            ));
+            return Ok(());
+        }
     };
-    if let Err(error) = out.either(letter.mail(), line_with_id(letter.mail())) {
+    let shown = Shown::of(letter.mail(), letter.verdict());
+    if let Err(error) = out.either(&shown, line_with_id(&shown)) {
         letter.nak(None).await?;
         return Err(error);
     }

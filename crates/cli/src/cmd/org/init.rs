@@ -50,7 +50,7 @@ pub(super) fn run(args: &Args, out: Out) -> anyhow::Result<Code> {
     }
     let folder = std::path::absolute(&args.folder)?;
     let orgs = Orgs::new(&folder, Root::default());
-    orgs.ensure(&args.first, Quota::NONE)?;
+    let account = orgs.ensure(&args.first, Quota::NONE)?.account;
     for user in [User::Operator, User::Server] {
         orgs.ensure_local(&args.first, &user)?;
     }
@@ -73,6 +73,8 @@ pub(super) fn run(args: &Args, out: Out) -> anyhow::Result<Code> {
         data_dir: folder.clone(),
         durability: Durability::Always,
         tls: Tls::default(),
+        account: Some(account),
+        signatures: None,
         mcp_url: None,
     };
     let path = Context::path_in(&folder);

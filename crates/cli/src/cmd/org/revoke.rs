@@ -55,6 +55,7 @@ pub(super) async fn run(
     let revoked = here.orgs.revoke(org, &whose)?;
     here.tell(&directory, org).await?;
     here.orgs.renew_revoked(org)?;
+    here.vouch(org).await?;
     let details = json!({ "org": org, "revoked": revoked });
     here.announce(org, "org.revoked", details.clone(), out).await;
     let keys: Vec<String> =

@@ -41,6 +41,11 @@ pub(super) async fn run(args: &Args, here: &Here, out: Out) -> anyhow::Result<Co
         ("org.rotated", json!({ "org": org, "signingKey": made }), text)
     };
     here.tell(&directory, org).await?;
+    here.vouch(org).await?;
+    if !args.retire {
+        // Nobody signs by the new key before everybody can know of it.
+        here.orgs.renew_all(org)?;
+    }
     here.announce(org, action, details.clone(), out).await;
     out.either(&details, text)?;
     Ok(Code::Done)
