@@ -32,6 +32,7 @@ mod port;
 
 pub use cluster::NatsCluster;
 pub use dir::TempDir;
+pub use port::Port;
 pub use power::PowerStore;
 pub use proxy::FaultProxy;
 pub use python::Python;

@@ -16,7 +16,7 @@ const RANGE: std::ops::Range<u16> = 12_000..32_000;
 
 /// A port of 127.0.0.1 that no other test gets until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Port {
+pub struct Port {
     number: u16,
     /// Held for its lock, which other processes and other threads respect.
     _lock: File,
@@ -24,7 +24,11 @@ pub(crate) struct Port {
 
 impl Port {
     /// Takes a free one.
-    pub(crate) fn lease() -> Self {
+    ///
+    /// # Panics
+    /// When none is free.
+    #[must_use]
+    pub fn lease() -> Self {
         let folder = lock_folder();
         std::fs::create_dir_all(&folder).expect("making the folder of port locks");
         // Starting anywhere keeps tests that run at once from trying the same ports in turn.
@@ -42,7 +46,9 @@ impl Port {
             .expect("not one port is free")
     }
 
-    pub(crate) fn number(&self) -> u16 {
+    /// Its number.
+    #[must_use]
+    pub const fn number(&self) -> u16 {
         self.number
     }
 }

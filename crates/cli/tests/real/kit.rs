@@ -9,7 +9,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use sinew_testkit::{TempDir, wait};
+use sinew_testkit::{Port, TempDir, wait};
 
 /// Longer than anything here takes.
 pub(crate) const LONG: Duration = Duration::from_secs(30);
@@ -41,6 +41,8 @@ pub(crate) struct Running {
 pub(crate) struct Backbone {
     pub(crate) place: Place,
     pub(crate) up: Running,
+    /// While its server is down, no other test shall take its port.
+    _port: Port,
 }
 
 impl Place {
@@ -180,9 +182,15 @@ impl Backbone {
     }
 
     pub(crate) fn on(place: Place) -> Self {
-        let up = place.start("up", &["up", "--json"]);
+        Self::with(place, &[])
+    }
+
+    pub(crate) fn with(place: Place, more: &[&str]) -> Self {
+        let port = Port::lease();
+        let number = port.number().to_string();
+        let up = place.start("up", &[&["up", "--json", "--port", &number], more].concat());
         up.until_says("\"ready\"");
-        Self { place, up }
+        Self { place, up, _port: port }
     }
 
     /// The process of the nats-server.

@@ -8,7 +8,7 @@ use std::{
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use sinew_testkit::Python;
+use sinew_testkit::{Port, Python};
 
 use crate::kit::{Backbone, LONG, Place, SINEW, signal};
 
@@ -110,7 +110,9 @@ fn the_official_sdk_in_python_tells_a_story_of_three_hosts() {
 
 #[test]
 fn a_token_lets_in_over_http() {
-    let backbone = Backbone::start();
+    let port = Port::lease();
+    let port_number = port.number().to_string();
+    let backbone = Backbone::with(Place::new(), &["--mcp-port", &port_number]);
     let ready: Value = serde_json::from_str(&backbone.up.out()).unwrap();
     let url = ready["mcpUrl"].as_str().unwrap().to_owned();
     let made = backbone.place.json(&["mcp", "token", "--role", "cto"]);
@@ -124,7 +126,7 @@ fn a_token_lets_in_over_http() {
     assert_eq!(begin(&url, token), 401);
     backbone.place.run(&["mcp", "token", "--revoke", id]).says(3, "--list");
     // Hosts have the address in their configuration: it is the same the next time.
-    let Backbone { place, mut up } = backbone;
+    let Backbone { place, mut up, .. } = backbone;
     up.signal(Signal::TERM);
     assert_eq!(up.end().code(), Some(0));
     let again = Backbone::on(place);

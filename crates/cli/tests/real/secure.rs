@@ -9,10 +9,7 @@ use crate::kit::{Backbone, Done, Place};
 
 /// A backbone that encrypts.
 fn encrypted(mode: &str) -> Backbone {
-    let place = Place::new();
-    let up = place.start("up", &["up", "--json", &format!("--tls={mode}")]);
-    up.until_says("\"ready\"");
-    Backbone { place, up }
+    Backbone::with(Place::new(), &[&format!("--tls={mode}")])
 }
 
 #[test]
