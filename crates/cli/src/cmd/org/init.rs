@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use serde_json::json;
+use sinew_bus::Tls;
 use sinew_model::{OrgId, Root, grant::User};
 use sinew_server::{
     account::{Node, Orgs, Quota, write_private},
@@ -71,7 +72,7 @@ pub(super) fn run(args: &Args, out: Out) -> anyhow::Result<Code> {
         monitor_url: String::new(),
         data_dir: folder.clone(),
         durability: Durability::Always,
-        tls: sinew_bus::Tls::default(),
+        tls: Tls::default(),
         account: Some(account),
         signatures: None,
         mcp_url: None,
