@@ -205,7 +205,6 @@ impl Action {
             Self::ReadEvidence => ONLOOKERS,
             Self::Revive
             | Self::Control
-            | Self::Govern
             | Self::BeatForOthers
             | Self::IntroduceOthers
             | Self::PullForOthers
@@ -214,7 +213,7 @@ impl Action {
             | Self::Manage
             | Self::ReadAdvisories
             | Self::AskToCommit => OWNERS,
-            Self::AckControllers | Self::Commit | Self::Vouch => CONTROLLERS,
+            Self::AckControllers | Self::Commit | Self::Vouch | Self::Govern => CONTROLLERS,
             Self::HearOthersReplies | Self::Impersonate | Self::AskServer => NOBODY,
         }
     }

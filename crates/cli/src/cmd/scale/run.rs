@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 use sinew_bus::clock;
-use sinew_model::{limits::HEARTBEAT_EVERY, stream};
+use sinew_model::{grant::User, limits::HEARTBEAT_EVERY, stream};
 use sinew_server::{
     control::{presence::Presence, scale::Scaler},
     team::TeamFile,
@@ -34,7 +34,8 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, global: &Global, out: Out) -> anyhow::Result<Code> {
     let stop = signals::listen()?;
     let team = TeamFile::open(&args.team).await?;
-    let target = Target::find(global)?;
+    let mut target = Target::find(global)?;
+    target.as_user(&User::Server)?;
     let bus = target.connect().await?;
     let topology = up::topology(&bus, None)?;
     for name in [stream::SYSTEM, stream::AGENT_TASKS, stream::TASK_LOG] {
