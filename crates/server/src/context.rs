@@ -20,6 +20,13 @@ use crate::private;
 pub struct Secret(String);
 
 impl Secret {
+    /// A new one, which nobody can guess: 122 bits from the system's own source of randomness.
+    #[cfg(feature = "mcp")]
+    #[must_use]
+    pub(crate) fn random() -> Self {
+        Self(uuid::Uuid::new_v4().simple().to_string())
+    }
+
     /// The password itself.
     #[must_use]
     pub fn expose(&self) -> &str {
