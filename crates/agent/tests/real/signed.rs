@@ -161,7 +161,7 @@ async fn what_is_not_from_who_it_says_is_refused_counted_and_kept() {
     ceo.delegate(good).await.unwrap();
     let genuine = queued(&bare).await;
     let id = genuine.seq;
-    copy(&bare, &genuine, |body| body.replace("Good", "Evil").replace("T1", "T2")).await;
+    copy(&bare, &genuine, |body| body.replace("Good", "Evil").replace("\"T1\"", "\"T2\"")).await;
     copy(&bare, &genuine, |body| body).await;
     // Another agent says that the ceo has delegated this.
     let marketing = world.client("agent-marketing", "ceo").await;

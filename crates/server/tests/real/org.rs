@@ -45,7 +45,7 @@ async fn an_org_that_stirs_is_served_and_one_that_is_quiet_is_left() {
     let done = CancellationToken::new();
     let handler = |_task: sinew_agent::Context| async { Ok("done".into()) };
     let agent = tokio::spawn(agent.run(handler, done.clone()));
-    let client = Client::new(bus.clone(), role("qa"));
+    let client = Client::new(bus.clone(), role("cto"));
     let id = client.delegate(Delegation::new(role("cto"), "Work")).await.expect("delegating").id;
     in_time("the outcome", client.outcome(&id)).await.expect("an outcome");
     let directory = town.directory().await;
@@ -78,7 +78,7 @@ async fn an_org_that_stirs_is_served_and_one_that_is_quiet_is_left() {
         other => Err(format!("{other} connections")),
     })
     .await;
-    wait::until("no consumers", LONG, async || {
+    let no_consumers = async || {
         let which = json!({ "accounts": false }).to_string();
         let answers = town.system().await.gather("$SYS.REQ.SERVER.PING.JSZ", which).await;
         let answer = answers.map_err(|error| error.to_string())?.concat();
@@ -87,8 +87,8 @@ async fn an_org_that_stirs_is_served_and_one_that_is_quiet_is_left() {
             Some(0) => Ok(()),
             other => Err(format!("{other:?} consumers")),
         }
-    })
-    .await;
+    };
+    Box::pin(wait::until("no consumers", LONG, no_consumers)).await;
     stop.cancel();
     in_time("the controllers' end", running).await.expect("not panicking");
     town.stop().await;
