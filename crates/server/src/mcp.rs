@@ -2,7 +2,7 @@
 //! state of its own but the attempts that its sessions hold: everything else is asked of the SDK
 //! and the views.
 //!
-//! [`hub`] is one session: the role that it speaks for, and the tasks that it holds. [`face`] is
+//! [`hub`] is one session: the role that it speaks for, and the tasks that it holds. `face` is
 //! what MCP asks of it; the tools are in `tools`, one file for each noun, the resources in
 //! `resource`, the prompts in `prompt`. [`stdio`] serves one host that started this process;
 //! [`http`] serves many, each let in by a token of [`token`]. [`install`] knows the

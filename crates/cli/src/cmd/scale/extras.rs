@@ -107,7 +107,7 @@ impl Extras {
     /// Serves, and takes up changes of the team meanwhile.
     ///
     /// # Errors
-    /// As [`serve`].
+    /// As [`serve()`].
     pub(crate) async fn serve(
         self,
         bus: Bus,
