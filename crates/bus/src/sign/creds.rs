@@ -54,7 +54,7 @@ fn parse(text: &str) -> Result<Option<Read>, CredsError> {
         Ok(_) => Err(CredsError::Mixed),
         Err(CertificateError::Shape) => Err(CredsError::NoJwt),
         Err(why) => {
-            tracing::info!(%why, "this login has no name of Sinew's, so it signs nothing");
+            tracing::debug!(%why, "this login has no name of Sinew's, so it signs nothing");
             Ok(None)
         }
     }

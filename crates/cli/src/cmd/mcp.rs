@@ -7,7 +7,7 @@ mod token;
 use std::path::Path;
 
 use sinew_bus::{Bus, Topology};
-use sinew_model::InstanceId;
+use sinew_model::{InstanceId, grant::User};
 use sinew_server::{
     context::Context,
     mcp::{
@@ -81,7 +81,8 @@ async fn speak(instance: Option<InstanceId>, global: &Global) -> anyhow::Result<
         Some(instance) => Some(instance),
         None => env::parsed(env::INSTANCE)?,
     };
-    let target = Target::find(global)?;
+    let mut target = Target::find(global)?;
+    target.as_user(&User::Agent(role.clone()))?;
     let stop = signals::listen()?;
     let bus = target.connect().await?;
     let topology = Topology::standard(&bus);

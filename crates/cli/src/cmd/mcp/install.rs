@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::Context as _;
 use serde_json::json;
-use sinew_model::limits::MCP_CONFIG_BYTES;
+use sinew_model::{grant::User, limits::MCP_CONFIG_BYTES};
 use sinew_server::mcp::install::{Host, Launch};
 
 use crate::{
@@ -103,7 +103,8 @@ pub(super) fn run(args: &Args, global: &Global, out: Out) -> anyhow::Result<Code
 /// it likes.
 fn launch(args: &Args, global: &Global) -> anyhow::Result<Launch> {
     let role = super::role(global)?;
-    let target = Target::find(global)?;
+    let mut target = Target::find(global)?;
+    target.as_user(&User::Agent(role.clone()))?;
     let this = std::env::current_exe().context("this program does not know where it is")?;
     let mut words = vec!["mcp".to_owned(), "--role".to_owned(), role.to_string()];
     let path = |path: &Path| path.display().to_string();
