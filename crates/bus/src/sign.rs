@@ -23,9 +23,11 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use nkeys::KeyPair;
 use sinew_model::{
-    Assignment, Role, Time, header,
+    Assignment, Role, Time,
+    grant::User,
+    header,
     signature::{
-        Certificate, Covered, Forgery, Policy, Proof, Signature, Trust, User, Verdict, judge,
+        Certificate, Covered, Forgery, Policy, Proof, Signature, Trust, Verdict, judge,
         judge_delegator, judge_proof,
     },
     stream::ORG_SENDERS,
@@ -41,8 +43,8 @@ use crate::{
     request::RequestError,
 };
 
-pub(crate) use creds::claims;
 pub use creds::{CredsError, user_of};
+pub(crate) use creds::{claims, part};
 use senders::{Known, Senders};
 use trust::Believed;
 pub use trust::VouchError;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use sinew_agent::{Auth, Bus, Client, Config};
 use sinew_bus::{connect::without_login, sign::user_of};
-use sinew_model::{OrgId, Role, grant::User, signature};
+use sinew_model::{OrgId, Role, grant::User};
 use sinew_server::{
     account::{AccountError, Orgs},
     context::{Context, ContextError},
@@ -147,8 +147,8 @@ impl Target {
 fn role_of(creds: Option<&Path>) -> Option<Role> {
     // What is wrong with the file is said when it is used.
     match user_of(&std::fs::read_to_string(creds?).ok()?)? {
-        signature::User::Agent(role) => Some(role),
-        signature::User::Observer | signature::User::Operator | signature::User::Server => None,
+        User::Agent(role) => Some(role),
+        User::Observer | User::Operator | User::Server => None,
     }
 }
 

@@ -104,6 +104,18 @@ impl User {
         }
     }
 
+    /// Whether it may send something as that role. An operator may act for any, since it may give
+    /// out the credentials of any; the controllers carry out what any role has recorded, when its
+    /// writer is gone. That it was not the role itself stays visible in the sender's name.
+    #[must_use]
+    pub fn speaks_for(&self, role: &Role) -> bool {
+        match self {
+            Self::Agent(own) => own == role,
+            Self::Operator | Self::Server => true,
+            Self::Observer => false,
+        }
+    }
+
     /// What the subjects of its replies begin with.
     #[must_use]
     pub fn inbox_prefix(&self) -> String {

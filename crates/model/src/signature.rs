@@ -18,12 +18,13 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
+    grant::User,
     id::{InstanceId, OrgId, Role},
     limits::{COPY_DOUBT, SIGNATURE_BYTES, SIGNATURE_WINDOW},
     time::Time,
 };
 
-pub use certificate::{Certificate, CertificateError, Parts, User};
+pub use certificate::{Certificate, CertificateError, Parts};
 pub use proof::{Proof, judge_delegator, judge_proof};
 pub use seen::Seen;
 pub use trust::{STATEMENT, Statement, Trust};

@@ -10,6 +10,8 @@ use nkeys::KeyPair;
 use serde::Deserialize;
 use sinew_model::grant::inbox_prefix;
 
+use crate::sign::part;
+
 /// What is read of a user's JWT.
 #[derive(Deserialize)]
 struct Claims {
@@ -51,13 +53,6 @@ async fn read(path: &Path) -> io::Result<(String, KeyPair)> {
 
 fn invalid(why: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why.to_owned())
-}
-
-/// The line after the one that begins a part.
-fn part<'a>(text: &'a str, what: &str) -> Option<&'a str> {
-    let mut lines = text.lines().map(str::trim);
-    lines.find(|line| line.starts_with("-----BEGIN ") && line.contains(what))?;
-    lines.find(|line| !line.is_empty()).filter(|line| !line.starts_with('-'))
 }
 
 /// The user's name, where it can be a token of a subject.

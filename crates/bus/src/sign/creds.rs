@@ -4,7 +4,10 @@ use std::{io, path::Path};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use nkeys::KeyPair;
-use sinew_model::signature::{Certificate, CertificateError, User};
+use sinew_model::{
+    grant::User,
+    signature::{Certificate, CertificateError},
+};
 
 use super::senders;
 
@@ -67,7 +70,7 @@ pub fn user_of(creds: &str) -> Option<User> {
 }
 
 /// The line after the one that begins a part.
-fn part<'a>(text: &'a str, what: &str) -> Option<&'a str> {
+pub(crate) fn part<'a>(text: &'a str, what: &str) -> Option<&'a str> {
     let mut lines = text.lines().map(str::trim);
     lines.find(|line| line.starts_with("-----BEGIN ") && line.contains(what))?;
     lines.find(|line| !line.is_empty()).filter(|line| !line.starts_with('-'))

@@ -5,8 +5,9 @@ use serde_json::Map;
 use sinew_model::{
     Role,
     evidence::Evidence,
+    grant::User,
     limits::{EVIDENCE_BYTES, EVIDENCE_TRIES, SIGNATURE_BYTES, head},
-    signature::{Speaker, User, Verdict},
+    signature::{Speaker, Verdict},
     stream::ORG_EVIDENCE,
 };
 

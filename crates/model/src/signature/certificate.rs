@@ -4,59 +4,7 @@
 
 use serde::Deserialize;
 
-use crate::{id::Role, limits::CERTIFICATE_BYTES, time::Time};
-
-/// What the name of an agent's user begins with; the rest is its role.
-const AGENT: &str = "agent-";
-
-/// A user of an org, by the name in its JWT.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum User {
-    /// An agent of that role: `agent-{role}`.
-    Agent(Role),
-    /// Somebody who looks on: `observer`.
-    Observer,
-    /// A person who runs the org: `operator`.
-    Operator,
-    /// The controllers of the org: `server`.
-    Server,
-}
-
-impl User {
-    /// The user of that name; `None` for a name that Sinew does not give.
-    #[must_use]
-    pub fn of_name(name: &str) -> Option<Self> {
-        match name {
-            "observer" => Some(Self::Observer),
-            "operator" => Some(Self::Operator),
-            "server" => Some(Self::Server),
-            _ => name.strip_prefix(AGENT)?.parse().ok().map(Self::Agent),
-        }
-    }
-
-    /// Its name.
-    #[must_use]
-    pub fn name(&self) -> String {
-        match self {
-            Self::Agent(role) => format!("{AGENT}{role}"),
-            Self::Observer => "observer".to_owned(),
-            Self::Operator => "operator".to_owned(),
-            Self::Server => "server".to_owned(),
-        }
-    }
-
-    /// Whether it may send something as that role. An operator may act for any, since it may give
-    /// out the credentials of any; the controllers carry out what any role has recorded, when its
-    /// writer is gone. That it was not the role itself stays visible in the sender's name.
-    #[must_use]
-    pub fn speaks_for(&self, role: &Role) -> bool {
-        match self {
-            Self::Agent(own) => own == role,
-            Self::Operator | Self::Server => true,
-            Self::Observer => false,
-        }
-    }
-}
+use crate::{grant::User, limits::CERTIFICATE_BYTES, time::Time};
 
 /// What a user's JWT says, as far as it matters here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -163,7 +111,7 @@ impl Certificate {
         if alg != "ed25519-nkey" || nats.kind != "user" || !sub.starts_with('U') {
             return Err(CertificateError::Kind);
         }
-        let user = User::of_name(&name).ok_or(CertificateError::Name)?;
+        let user = User::named(&name).ok_or(CertificateError::Name)?;
         // The server takes an `exp` of 0 for none.
         let until = exp.filter(|exp| *exp != 0).map(seconds);
         let account = nats.issuer_account.unwrap_or_else(|| iss.clone());

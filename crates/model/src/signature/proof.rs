@@ -125,7 +125,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    use crate::signature::User;
+    use crate::grant::User;
 
     const MOMENT: Time = Time::from_micros(10_000_000_000);
 

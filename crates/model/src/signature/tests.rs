@@ -125,10 +125,10 @@ fn who_may_speak_for_whom() {
     assert!(User::Operator.speaks_for(&ceo) && User::Server.speaks_for(&ceo));
     assert!(!User::Observer.speaks_for(&ceo));
     for user in [agent, User::Operator, User::Observer, User::Server] {
-        assert_eq!(User::of_name(&user.name()), Some(user));
+        assert_eq!(User::named(&user.name()), Some(user));
     }
     for name in ["", "agent-", "agent-CTO", "agent-a.b", "agent-*", "root", "cto"] {
-        assert_eq!(User::of_name(name), None, "{name}");
+        assert_eq!(User::named(name), None, "{name}");
     }
 }
 

@@ -129,7 +129,7 @@ impl Trust {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::signature::User;
+    use crate::grant::User;
     use serde_json::json;
 
     const HEAD: &[u8] = br#"{"alg":"ed25519-nkey"}"#;

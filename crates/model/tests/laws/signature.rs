@@ -3,9 +3,8 @@
 use proptest::prelude::*;
 use sinew_model::{
     OrgId, Role, Time,
-    signature::{
-        Certificate, Covered, Policy, Seen, Signature, Speaker, Trust, User, Verdict, judge,
-    },
+    grant::User,
+    signature::{Certificate, Covered, Policy, Seen, Signature, Speaker, Trust, Verdict, judge},
 };
 
 fn text() -> impl Strategy<Value = String> {
