@@ -517,7 +517,10 @@ fn reading(action: Action, scope: &Scope<'_>) -> Vec<Rule> {
         Action::ReadPresence => scanning(AGENT_PRESENCE, &[under("agents.*.heartbeat")]),
         Action::ReadMeetings => {
             let mut rules = scanning(MEETINGS, &[under("meetings.*.*")]);
-            rules.extend(publish([format!("$JS.API.STREAM.MSG.GET.{MEETINGS}")]));
+            rules.extend(publish([
+                format!("$JS.API.STREAM.MSG.GET.{MEETINGS}"),
+                format!("$JS.API.DIRECT.GET.{MEETINGS}"),
+            ]));
             rules
         }
         Action::ReadControl => {
