@@ -274,9 +274,12 @@ async fn call<T: serde::de::DeserializeOwned>(
     }
 }
 
-/// Whether asking again may help; of a consumer that was not made this is not told apart.
+/// Whether asking again may help; of a consumer that was not made this is not told apart. A cluster
+/// that has just started, or lost a server, counts it as offline until it is heard of again.
 fn passes(error: &RequestError) -> bool {
-    error.is_passing() || error.refusal() == Some(CONSUMER_NOT_MADE)
+    let RequestError::Refused { source, .. } = error else { return error.is_passing() };
+    let offline = source.err_code == NO_PEERS && source.description.contains("peer offline");
+    offline || source.err_code == CONSUMER_NOT_MADE || error.is_passing()
 }
 
 #[cfg(test)]
@@ -298,6 +301,15 @@ mod tests {
         check(503, 10039, false);
         check(400, 10005, false);
         check(404, STREAM_NOT_FOUND, false);
+        let placed = |description: &str, expect| {
+            let description = format!("no suitable peers for placement{description}");
+            let source = ApiError { code: 400, err_code: NO_PEERS, description };
+            let error = RequestError::Refused { subject: "a".to_owned(), source };
+            assert_eq!(passes(&error), expect, "{error:?}");
+        };
+        placed(", peer offline", true);
+        placed("", false);
+        placed(", insufficient storage", false);
         check(400, STREAM_DIFFERS, false);
         assert!(passes(&RequestError::NoResponders { subject: "a".to_owned() }));
         let after = std::time::Duration::from_secs(4);
