@@ -12,10 +12,27 @@ pub(crate) const PAGE: &str = "/jsz?accounts=true&streams=true";
 /// Streams of which every server has by now been seen to hold what the leader holds. Tasks go on
 /// meanwhile, so a stream counts as soon as one look finds all its copies alike: none of them then
 /// lacks what the leader had at that moment.
-#[derive(Debug, Default)]
-pub(crate) struct Alike(BTreeSet<String>);
+///
+/// The servers are asked one after another, so a stream that grows all the time is never seen
+/// alike. [`Alike::under_load`] therefore also counts one whose copies have all gone past what any
+/// of them held at the first look.
+#[derive(Debug)]
+pub(crate) struct Alike {
+    seen: BTreeSet<String>,
+    goals: Option<BTreeMap<String, u64>>,
+}
 
 impl Alike {
+    /// While work goes on: copies that have caught up with the first look will do.
+    pub(crate) const fn under_load() -> Self {
+        Self { seen: BTreeSet::new(), goals: Some(BTreeMap::new()) }
+    }
+
+    /// At rest: the copies have to be the same.
+    pub(crate) const fn at_rest() -> Self {
+        Self { seen: BTreeSet::new(), goals: None }
+    }
+
     /// Looks once, at the pages of all servers by their names.
     ///
     /// # Errors
@@ -27,7 +44,7 @@ impl Alike {
             .values()
             .flat_map(BTreeMap::keys)
             .copied()
-            .filter(|it| !self.0.contains(*it))
+            .filter(|it| !self.seen.contains(*it))
             .collect();
         let mut apart = Vec::new();
         for name in names {
@@ -36,16 +53,34 @@ impl Alike {
                 .filter_map(|(node, held)| Some((*node, *held.get(name)?)))
                 .collect::<BTreeMap<_, _>>();
             match are_alike(&of_stream) {
-                Ok(()) => {
-                    self.0.insert(name.to_owned());
+                Err(why) if !self.has_caught_up(name, &of_stream, pages.len()) => {
+                    apart.push(format!("{name}: {why}"));
                 }
-                Err(why) => apart.push(format!("{name}: {why}")),
+                Ok(()) | Err(_) => {
+                    self.seen.insert(name.to_owned());
+                }
             }
         }
-        if self.0.is_empty() && apart.is_empty() {
+        if self.seen.is_empty() && apart.is_empty() {
             return Err("no server knows of any stream".to_owned());
         }
         if apart.is_empty() { Ok(()) } else { Err(apart.join("; ")) }
+    }
+
+    /// Whether every server has gone past what the furthest held when this was first asked.
+    fn has_caught_up(
+        &mut self,
+        name: &str,
+        copies: &BTreeMap<&str, &Value>,
+        servers: usize,
+    ) -> bool {
+        let Some(goals) = &mut self.goals else { return false };
+        let reached = || copies.values().map(|copy| state(copy, "last_seq"));
+        let Some(goal) = goals.get(name) else {
+            goals.insert(name.to_owned(), reached().max().unwrap_or_default());
+            return false;
+        };
+        copies.len() == servers && reached().all(|last| last > *goal)
     }
 }
 
@@ -86,13 +121,13 @@ fn are_alike(copies: &BTreeMap<&str, &Value>) -> Result<(), String> {
 
 /// What a server holds of a stream, in words that are the same where it is the same.
 fn held(copy: &Value) -> String {
-    let number = |name: &str| {
-        copy.get("state")
-            .and_then(|state| state.get(name))
-            .and_then(Value::as_u64)
-            .unwrap_or_default()
-    };
+    let number = |name| state(copy, name);
     format!("{} from {} to {}", number("messages"), number("first_seq"), number("last_seq"))
+}
+
+/// One number of what a server holds of a stream.
+fn state(copy: &Value, name: &str) -> u64 {
+    copy.get("state").and_then(|state| state.get(name)).and_then(Value::as_u64).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -121,7 +156,7 @@ mod tests {
 
     #[test]
     fn copies_are_alike_where_all_three_numbers_are() {
-        let look = |holds: &[_], lag| Alike::default().look(&pages(holds, lag));
+        let look = |holds: &[_], lag| Alike::at_rest().look(&pages(holds, lag));
         assert_eq!(look(&[("n1", 5, 1, 5), ("n2", 5, 1, 5)], 0), Ok(()));
         for other in [("n2", 4, 1, 5), ("n2", 5, 2, 5), ("n2", 5, 1, 6)] {
             let apart = look(&[("n1", 5, 1, 5), other], 0).unwrap_err();
@@ -131,17 +166,32 @@ mod tests {
     }
 
     #[test]
+    fn under_load_it_is_enough_to_have_gone_past_the_first_look() {
+        let mut alike = Alike::under_load();
+        assert!(alike.look(&pages(&[("n1", 5, 1, 5), ("n2", 3, 1, 3)], 0)).is_err());
+        assert!(alike.look(&pages(&[("n1", 9, 1, 9), ("n2", 5, 1, 5)], 0)).is_err());
+        let mut lacking = pages(&[("n1", 9, 1, 9)], 0);
+        lacking.insert("n2".to_owned(), json!({}));
+        assert!(alike.look(&lacking).is_err());
+        assert_eq!(alike.look(&pages(&[("n1", 9, 1, 9), ("n2", 6, 1, 6)], 0)), Ok(()));
+        let mut strict = Alike::at_rest();
+        for _ in 0..2 {
+            assert!(strict.look(&pages(&[("n1", 9, 1, 9), ("n2", 6, 1, 6)], 0)).is_err());
+        }
+    }
+
+    #[test]
     fn a_server_that_knows_of_no_stream_lacks_it() {
-        let apart = Alike::default().look(&pages(&[("n1", 5, 1, 5)], 0)).unwrap_err();
+        let apart = Alike::at_rest().look(&pages(&[("n1", 5, 1, 5)], 0)).unwrap_err();
         assert!(apart.contains("n2 holds other things"), "{apart}");
-        let apart = Alike::default().look(&pages(&[("n2", 5, 1, 5)], 0)).unwrap_err();
+        let apart = Alike::at_rest().look(&pages(&[("n2", 5, 1, 5)], 0)).unwrap_err();
         assert!(apart.contains("none of them leads"), "{apart}");
-        assert!(Alike::default().look(&BTreeMap::new()).is_err());
+        assert!(Alike::at_rest().look(&BTreeMap::new()).is_err());
     }
 
     #[test]
     fn a_stream_counts_from_the_first_look_that_finds_it_alike() {
-        let mut alike = Alike::default();
+        let mut alike = Alike::at_rest();
         assert_eq!(alike.look(&pages(&[("n1", 5, 1, 5), ("n2", 5, 1, 5)], 0)), Ok(()));
         assert_eq!(alike.look(&pages(&[("n1", 6, 1, 6), ("n2", 5, 1, 5)], 0)), Ok(()));
     }

@@ -109,13 +109,13 @@ impl Backbone {
         }
     }
 
-    /// Waits until every server of a cluster holds of every stream what its leader holds.
+    /// Waits until every server of a cluster holds of every stream what its leader holds, or has
+    /// caught up with it while work goes on.
     ///
     /// # Errors
     /// The streams of which they do not, with what each holds.
-    pub(crate) fn wait_alike(&self) -> Result<(), String> {
+    pub(crate) fn wait_alike(&self, mut alike: Alike) -> Result<(), String> {
         let Servers::Many(cluster) = &self.servers else { return Ok(()) };
-        let mut alike = Alike::default();
         let look = || {
             let pages = cluster.nodes().iter().zip(&self.names);
             let pages = pages.map(|(node, name)| Ok((name.clone(), node.monitor(PAGE)?)));

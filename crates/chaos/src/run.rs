@@ -3,7 +3,10 @@
 
 use std::{
     path::Path,
-    sync::{Arc, atomic::AtomicU64},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -16,6 +19,7 @@ use tokio::{sync::Semaphore, task::JoinSet};
 
 use crate::{
     actor::Home,
+    alike::Alike,
     checker,
     delegator::{self, CHIEF, Delegating},
     ledger::{self, Ledger},
@@ -38,9 +42,13 @@ const CALLERS: usize = 4;
 /// A queue with more than this is not looked at more closely.
 const LEFT_OVER_MOST: u64 = 50;
 
-/// How long a run may take to come to rest once nothing strikes any more: several leases, sweeps
-/// and elections.
+/// How long nothing may happen at all before a run counts as stuck once nothing strikes any more:
+/// several leases, sweeps and elections.
 const REST: Duration = Duration::from_secs(150);
+
+/// How long a run may take to come to rest however much still happens: tasks that start again and
+/// again are work that never ends.
+const REST_AT_MOST: Duration = Duration::from_secs(1800);
 
 /// Makes a run.
 ///
@@ -84,10 +92,12 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<Report> {
     let mut answers = JoinSet::new();
     answers.spawn(delegator::answer(answering));
     let injected = options.clone();
-    let injecting = tokio::task::spawn_blocking(move || inject(world, &injected));
+    let strikes = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&strikes);
+    let injecting = tokio::task::spawn_blocking(move || inject(world, &injected, &counted));
     let (mut world, struck) = tokio::select! {
         done = injecting => done??,
-        () = drip(&options, &shared.allowance) => bail!("the dripping never ends"),
+        () = drip(&options, &shared.allowance, &strikes) => bail!("the dripping never ends"),
     };
     // The rest, and one more for each caller, which ends it.
     shared.allowance.add_permits(usize::try_from(options.tasks)? + DELEGATORS * CALLERS);
@@ -100,7 +110,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<Report> {
     drop(answers);
     let seen = last_look(&bus).await?;
     let exits = world.exits();
-    let ending = tokio::task::spawn_blocking(move || world.backbone.wait_alike());
+    let ending = tokio::task::spawn_blocking(move || world.backbone.wait_alike(Alike::at_rest()));
     let apart = ending.await?.err();
 
     let verdict = checker::check(&ledger::read(&path)?, &seen);
@@ -121,10 +131,15 @@ async fn until_streams(bus: &Bus) -> anyhow::Result<()> {
 }
 
 /// Lets every fault of the plan strike.
-fn inject(mut world: World, options: &Options) -> anyhow::Result<(World, Vec<Struck>)> {
+fn inject(
+    mut world: World,
+    options: &Options,
+    strikes: &AtomicU64,
+) -> anyhow::Result<(World, Vec<Struck>)> {
     let plan = plan::faults(options.seed, options.faults, &options.kinds);
     let mut struck = Vec::new();
     for (number, fault) in plan.iter().enumerate() {
+        strikes.fetch_add(1, Ordering::Relaxed);
         hold(fault.after);
         say(format_args!("fault {} of {}: {}", number + 1, plan.len(), fault.kind.word()));
         let done = world.strike(fault);
@@ -140,26 +155,40 @@ fn inject(mut world: World, options: &Options) -> anyhow::Result<(World, Vec<Str
     Ok((world, struck))
 }
 
-/// Lets the tasks be delegated evenly over the time that the faults will take, so that each of
-/// them meets work. Never ends.
-async fn drip(options: &Options, allowance: &Semaphore) {
-    let span = plan::span(&plan::faults(options.seed, options.faults, &options.kinds));
-    let pause = span.div_f64(f64::from(u32::try_from(options.tasks).unwrap_or(u32::MAX).max(1)));
+/// Lets the tasks be delegated evenly over the faults, so that each of them meets work and none
+/// meets what a slow machine left of the work of all before it. Never ends.
+async fn drip(options: &Options, allowance: &Semaphore, strikes: &AtomicU64) {
+    let plan = plan::faults(options.seed, options.faults, &options.kinds);
+    let pause = plan::span(&plan)
+        .div_f64(f64::from(u32::try_from(options.tasks).unwrap_or(u32::MAX).max(1)));
+    let faults = u64::try_from(plan.len()).unwrap_or(u64::MAX).max(1);
+    let mut given: u64 = 0;
     loop {
-        allowance.add_permits(1);
+        let due = options.tasks.saturating_mul(strikes.load(Ordering::Relaxed)) / faults;
+        if given < due {
+            allowance.add_permits(1);
+            given += 1;
+        }
         clock::pause(pause).await;
     }
 }
 
 /// Waits until every task has ended and no queue holds anything; says whether that came about.
 async fn rest(bus: &Bus, world: &mut World) -> anyhow::Result<bool> {
-    let end = clock::instant() + REST;
+    let began = clock::instant();
+    let mut moved = (began, 0);
     loop {
         world.look_after()?;
         if is_at_rest(bus).await.unwrap_or(false) {
             return Ok(true);
         }
-        if clock::instant() >= end {
+        let now = clock::instant();
+        if let Ok(log) = bus.stream_state(TASK_LOG).await
+            && log.last_seq != moved.1
+        {
+            moved = (now, log.last_seq);
+        }
+        if now >= moved.0 + REST || now >= began + REST_AT_MOST {
             return Ok(false);
         }
         clock::pause(Duration::from_millis(250)).await;

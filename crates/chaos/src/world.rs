@@ -12,6 +12,7 @@ use tokio::runtime::Handle;
 
 use crate::{
     actor::{Actor, Home, Links},
+    alike::Alike,
     backbone::Backbone,
     options::Options,
     plan::{Fault, Kind},
@@ -115,7 +116,7 @@ impl World {
             | Kind::FullDisk => self.strike_server(fault)?,
         };
         let well = clock::now();
-        let apart = self.backbone.wait_alike().err();
+        let apart = self.backbone.wait_alike(Alike::under_load()).err();
         self.look_after()?;
         Ok(Struck { kind: fault.kind, victim, at, well, until: clock::now(), apart })
     }
