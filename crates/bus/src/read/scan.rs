@@ -129,7 +129,38 @@ impl Scan {
         }
     }
 
-    /// Messages that are still to be read, as far as is known: 0 is the end for now.
+    /// The next message up to the sequence `end`, and `None` where the stream has no more up to
+    /// there. Whoever acts on what is *not* there needs this one: the consumer of a scan is on one
+    /// server, and if that one has not caught up with the others, it says that nothing is pending
+    /// when much is. So the end is asked of the stream's leader, and what the server lacks is read
+    /// there. Needs the right to read the stream by sequence.
+    ///
+    /// # Errors
+    /// See [`ScanError`]; it may be called again after one.
+    pub async fn next_through(&mut self, end: u64) -> Result<Option<RawMessage>, ScanError> {
+        if self.from > end {
+            return Ok(None);
+        }
+        if self.source.is_none() {
+            self.begin_again().await?;
+        }
+        if self.pending > 0 {
+            // What is pending may have been purged, and then nothing comes.
+            if let Ok(next) = tokio::time::timeout(PULL_HEARTBEAT, self.next()).await {
+                return next.map(Some);
+            }
+        }
+        let found = self.bus.first_from(&self.stream, &self.filter, self.from).await;
+        let found = found.map_err(|source| self.failed(source))?;
+        let Some(message) = found.filter(|message| message.seq <= end) else { return Ok(None) };
+        tracing::debug!(stream = self.stream, seq = message.seq, "a server lacks a message");
+        self.from = message.seq + 1;
+        self.source = None;
+        Ok(Some(message))
+    }
+
+    /// Messages that are still to be read, as far as the server with its consumer knows: 0 is the
+    /// end for now, or the end of what that server has; see [`Scan::next_through`].
     #[must_use]
     pub const fn pending(&self) -> u64 {
         self.pending

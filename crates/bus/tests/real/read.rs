@@ -117,6 +117,31 @@ async fn a_scan_reads_what_is_there_and_then_what_comes() {
 }
 
 #[tokio::test]
+async fn the_end_of_a_scan_is_what_the_leader_says_and_not_what_its_own_server_knows() {
+    let log = Log::start().await;
+    log.put("log.a", 1).await;
+    let mut scan = log.bus.scan("LOG", "log.a", 1).await.unwrap();
+    assert_eq!(scan.next_through(1).await.unwrap().unwrap().seq, 1);
+    assert!(scan.next_through(1).await.unwrap().is_none());
+    // Its server has told it of nothing more, as one that is behind does.
+    for body in 2..=4 {
+        log.put("log.a", body).await;
+        log.put("log.b", body).await;
+    }
+    assert_eq!(scan.pending(), 0);
+    for seq in [2, 4, 6] {
+        assert_eq!(scan.next_through(7).await.unwrap().unwrap().seq, seq);
+    }
+    assert!(scan.next_through(7).await.unwrap().is_none());
+    // What was pending and is purged is not waited for.
+    let mut scan = log.bus.scan("LOG", "log.a", 1).await.unwrap();
+    assert_eq!(scan.pending(), 4);
+    let call = "STREAM.PURGE.LOG";
+    let _: Value = log.bus.api(call, &serde_json::json!({ "filter": "log.a" })).await.unwrap();
+    assert!(scan.next_through(7).await.unwrap().is_none());
+}
+
+#[tokio::test]
 async fn a_scan_equals_the_stream_across_kills_of_the_server() {
     let mut log = Log::start().await;
     let mut scan = log.bus.scan("LOG", "log.>", 1).await.unwrap();

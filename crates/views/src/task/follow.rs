@@ -240,25 +240,31 @@ impl Projection {
 async fn read_to(
     bus: &Bus,
     sink: Sink<'_>,
-    mut after: u64,
+    after: u64,
     source: &Source,
 ) -> Result<u64, FollowError> {
     // The message at `after` itself is read again, so that the fold can see whether it is still
     // the one that it was.
     let mut reader = source::read(bus, after).await?;
-    let mut end = reader.pending() == 0;
+    read_with(bus, &mut reader, sink, after, source).await
+}
+
+/// The same, with a reader that stands there already.
+async fn read_with(
+    bus: &Bus,
+    reader: &mut Scan,
+    sink: Sink<'_>,
+    mut after: u64,
+    source: &Source,
+) -> Result<u64, FollowError> {
     loop {
-        let mut messages = Vec::new();
-        let mut bytes = 0_usize;
+        let (mut messages, mut bytes, mut end) = (Vec::new(), 0_usize, false);
         while !end && messages.len() < VIEW_BATCH_ENTRIES && bytes < VIEW_BATCH_BYTES {
-            let Ok(raw) = tokio::time::timeout(VIEW_SOURCE_EVERY, reader.next()).await else {
-                // What was still to come was purged meanwhile, or the server is gone: look again.
-                reader = source::read(bus, reader.position()).await?;
-                end = reader.pending() == 0;
-                continue;
+            let Some(raw) = reader.next_through(source.last_seq).await? else {
+                end = true;
+                break;
             };
-            let raw = raw?;
-            end = raw.pending == 0 || raw.seq >= source.last_seq;
+            end = raw.seq >= source.last_seq;
             bytes = bytes.saturating_add(raw.payload.len());
             messages.push(source::message(bus, raw).await?);
         }
@@ -289,4 +295,37 @@ async fn gather(bus: &Bus, reader: &mut Scan) -> Result<Vec<Message>, FollowErro
         messages.push(source::message(bus, raw).await?);
     }
     Ok(messages)
+}
+
+#[cfg(test)]
+mod tests {
+    use sinew_model::{OrgId, Root, Subjects};
+    use sinew_testkit::NatsServer;
+
+    use super::*;
+
+    /// A server that has not caught up says that nothing is pending. A reader that was begun
+    /// before the entries were stored has heard the same.
+    #[tokio::test]
+    async fn a_reader_that_knows_of_no_more_folds_what_the_leader_has() {
+        let server = NatsServer::start();
+        let org: OrgId = "acme".parse().unwrap();
+        let bus = Bus::connect(sinew_bus::Config::new(server.url(), org.clone())).await.unwrap();
+        let topology = sinew_bus::Topology::standard(&bus);
+        topology.ensure_stream(&bus, "TASK_LOG").await.unwrap();
+
+        let subjects = Subjects::new(Root::default(), org);
+        let store = Store::open_in_memory(subjects).await.unwrap();
+        let mut reader = source::read(&bus, 0).await.unwrap();
+        assert_eq!(reader.pending(), 0);
+
+        for number in 0..3 {
+            let subject = format!("genbrain.org.acme.tasks.t{number}.created");
+            bus.call(&subject, "{}").await.unwrap();
+        }
+        let source = source::look(&bus).await.unwrap().unwrap();
+        let sink = Sink::Live(&store);
+        assert_eq!(read_with(&bus, &mut reader, sink, 0, &source).await.unwrap(), 3);
+        assert_eq!(store.voids(None, 0).await.unwrap().len(), 3);
+    }
 }
