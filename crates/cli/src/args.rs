@@ -95,6 +95,8 @@ pub(crate) enum Command {
     Doctor(cmd::doctor::Args),
     Demo(cmd::demo::Args),
     Bench(cmd::bench::Args),
+    Completions(cmd::completions::Args),
+    Man(cmd::man::Args),
     /// Print this reference as Markdown
     #[command(hide = true)]
     Reference,

@@ -3,11 +3,13 @@
 pub(crate) mod agent;
 pub(crate) mod bench;
 pub(crate) mod broadcast;
+pub(crate) mod completions;
 pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod events;
 pub(crate) mod evidence;
 pub(crate) mod inbox;
+pub(crate) mod man;
 pub(crate) mod mcp;
 pub(crate) mod meeting;
 pub(crate) mod org;
@@ -54,6 +56,8 @@ pub(crate) async fn run(cli: Cli, out: Out) -> anyhow::Result<Code> {
         Command::Doctor(args) => doctor::run(&args, &global, out).await,
         Command::Demo(args) => demo::run(args, out).await,
         Command::Bench(args) => bench::command(&args, out).await,
+        Command::Completions(args) => completions::run(&args, out),
+        Command::Man(args) => man::run(&args, out),
         Command::Reference => reference::run(out),
     }
 }

@@ -71,6 +71,18 @@ pub fn mcp_clients() -> PathBuf {
     folder
 }
 
+/// The folder of helm and of the schemas of Kubernetes, as the Python path: `bin/helm` is in it.
+///
+/// # Panics
+/// When it is not installed, with what to run.
+#[must_use]
+pub fn helm() -> PathBuf {
+    let folder = workspace_root().join(".tools/helm");
+    let program = folder.join("bin/helm");
+    assert!(program.is_file(), "helm is not at {}: run tools/install-helm", program.display());
+    folder
+}
+
 fn find_nats_server() -> Result<PathBuf, String> {
     if let Some(path) = std::env::var_os("NATS_SERVER") {
         return supported(PathBuf::from(path));

@@ -53,9 +53,9 @@ pub(crate) struct ApplyArgs {
 pub(crate) async fn run(command: Command, global: &Global, out: Out) -> anyhow::Result<Code> {
     let bus = Target::find(global)?.connect().await?;
     match command {
-        Command::Show(args) => show(&up::topology(&bus, args.file.as_deref())?, out),
+        Command::Show(args) => show(&up::fitting(&bus, args.file.as_deref()).await?, out),
         Command::Plan(args) => {
-            let plan = up::topology(&bus, args.file.as_deref())?.plan(&bus).await?;
+            let plan = up::fitting(&bus, args.file.as_deref()).await?.plan(&bus).await?;
             if out.is_json() {
                 out.document(&plan)?;
             } else {
@@ -71,7 +71,7 @@ pub(crate) async fn run(command: Command, global: &Global, out: Out) -> anyhow::
             Ok(if plan.is_empty() { Code::Done } else { Code::Failed })
         }
         Command::Apply(args) => {
-            let topology = up::topology(&bus, args.file.as_deref())?;
+            let topology = up::fitting(&bus, args.file.as_deref()).await?;
             let consent =
                 if args.delete_messages { Consent::DeleteMessages } else { Consent::KeepMessages };
             let plan = topology.plan(&bus).await?;

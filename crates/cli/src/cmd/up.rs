@@ -14,7 +14,7 @@ use sinew_bus::{Bus, Topology, ensure::Consent};
 use sinew_model::{OrgId, signature::Policy};
 use sinew_server::{
     Engine, Settings,
-    account::Orgs,
+    account::{Orgs, Quota},
     context::Context,
     control::org::{Pace, Tenants},
     engine::{Config, Durability, State, find},
@@ -183,6 +183,17 @@ pub(crate) fn topology(bus: &Bus, file: Option<&Path>) -> anyhow::Result<Topolog
     Topology::overlaid(bus, &text).with_context(|| file.display().to_string())
 }
 
+/// The topology of a file, or the standard one as far as the account has room for it.
+///
+/// # Errors
+/// As [`topology`]; also when the server cannot be asked.
+pub(crate) async fn fitting(bus: &Bus, file: Option<&Path>) -> anyhow::Result<Topology> {
+    match file {
+        Some(file) => topology(bus, Some(file)),
+        None => Ok(Quota::of_account(bus).await?.topology(bus)?),
+    }
+}
+
 async fn with_engine(
     org: OrgId,
     (args, extras, signatures): (&Args, Extras, Option<Policy>),
@@ -258,7 +269,7 @@ pub(crate) async fn both(
 /// # Errors
 /// When they can't be made, or the file can't be read or makes no sense.
 pub(crate) async fn prepare(bus: &Bus, file: Option<&Path>, out: Out) -> anyhow::Result<Topology> {
-    let topology = topology(bus, file)?;
+    let topology = fitting(bus, file).await?;
     let plan = topology.plan(bus).await?;
     let report = topology.apply(bus, &plan, Consent::KeepMessages).await?;
     if !report.is_complete() {

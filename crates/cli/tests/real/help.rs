@@ -6,6 +6,8 @@ use crate::kit::Place;
 const VERBS: &[&[&str]] = &[
     &[],
     &["up"],
+    &["completions"],
+    &["man"],
     &["server"],
     &["agent"],
     &["agent", "run"],

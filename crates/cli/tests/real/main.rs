@@ -9,6 +9,7 @@
 
 mod agent;
 mod demo;
+mod deploy;
 mod help;
 mod inbox;
 mod kit;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use sinew_bus::{Bus, Topology, TopologyError};
+use sinew_bus::{Bus, RequestError, Topology, TopologyError};
 use sinew_model::{
     Time,
     limits::{
@@ -38,6 +38,26 @@ impl Quota {
 }
 
 impl Quota {
+    /// What the server lets the account of this connection store, for who has no record of the
+    /// org: controllers on another machine. The other bounds are left out.
+    ///
+    /// # Errors
+    /// When the server cannot be asked.
+    pub async fn of_account(bus: &Bus) -> Result<Self, RequestError> {
+        #[derive(Deserialize)]
+        struct Account {
+            limits: Limits,
+        }
+        #[derive(Deserialize)]
+        struct Limits {
+            max_storage: i64,
+        }
+        let account: Account = bus.api("INFO", &serde_json::Value::Null).await?;
+        // A server without a bound for the account says -1, and one that has no accounts 0.
+        let storage_bytes = Some(account.limits.max_storage).filter(|most| *most > 0);
+        Ok(Self { storage_bytes: storage_bytes.unwrap_or(-1), ..Self::NONE })
+    }
+
     /// The streams of an org with this quota: the catalogue, of which large bodies get a share of
     /// the org's disk that fits.
     ///

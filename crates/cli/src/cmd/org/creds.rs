@@ -12,26 +12,30 @@ use crate::{
     text::given_span,
 };
 
-/// Make a .creds file for an agent of a role, an observer or an operator.
+/// Make a .creds file for an agent of a role, an observer, an operator or the controllers.
 ///
 /// The file is secret: whoever has it is let in, until it expires or is revoked. An agent may do
 /// what its role needs and nothing else; an observer only looks; an operator may do everything in
-/// the org. docs/reference/permissions.md has the list.
+/// the org; the controllers are `sinew server` on another machine. docs/reference/permissions.md has the list.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_long_help = "Examples:
   sinew org creds globex --role cto -o cto.creds
   sinew org creds globex --observer --expires 30d -o watch.creds
+  sinew org creds globex --server -o server.creds
   sinew agent run --org globex --role cto --creds cto.creds -- ./cto.py")]
 pub(crate) struct Args {
     /// The org
     #[arg(value_name = "NAME")]
     name: OrgId,
     /// For somebody who only looks on, instead of an agent of --role
-    #[arg(long, conflicts_with_all = ["operator", "role"])]
+    #[arg(long, conflicts_with_all = ["operator", "server", "role"])]
     observer: bool,
     /// For somebody who runs the org, instead of an agent of --role
-    #[arg(long, conflicts_with = "role")]
+    #[arg(long, conflicts_with_all = ["server", "role"])]
     operator: bool,
+    /// For the controllers of the org, instead of an agent of --role
+    #[arg(long, conflicts_with = "role")]
+    server: bool,
     /// How long it lets in; without, until it is revoked
     #[arg(long, value_name = "SPAN", value_parser = given_span)]
     expires: Option<Duration>,
@@ -49,10 +53,11 @@ pub(super) async fn run(
     let user = match role {
         _ if args.observer => User::Observer,
         _ if args.operator => User::Operator,
+        _ if args.server => User::Server,
         Some(role) => User::Agent(role),
         None => {
             return Err(Fault::usage("for whom?")
-                .hint("say --role ROLE for an agent, or --observer, or --operator")
+                .hint("say --role ROLE for an agent, or --observer, --operator or --server")
                 .into());
         }
     };

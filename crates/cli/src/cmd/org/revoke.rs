@@ -23,11 +23,14 @@ pub(crate) struct Args {
     #[arg(value_name = "NAME")]
     name: OrgId,
     /// Those of observers
-    #[arg(long, conflicts_with_all = ["operator", "key", "role"])]
+    #[arg(long, conflicts_with_all = ["operator", "server", "key", "role"])]
     observer: bool,
     /// Those of operators; this machine gets new ones
-    #[arg(long, conflicts_with_all = ["key", "role"])]
+    #[arg(long, conflicts_with_all = ["server", "key", "role"])]
     operator: bool,
+    /// Those of the controllers; this machine gets new ones
+    #[arg(long, conflicts_with_all = ["key", "role"])]
+    server: bool,
     /// Those with this public key
     #[arg(long, value_name = "KEY", conflicts_with = "role")]
     key: Option<String>,
@@ -44,9 +47,10 @@ pub(super) async fn run(
         (None, Some(role)) => Revoke::Name(User::Agent(role).name()),
         (None, None) if args.observer => Revoke::Name(User::Observer.name()),
         (None, None) if args.operator => Revoke::Name(User::Operator.name()),
+        (None, None) if args.server => Revoke::Name(User::Server.name()),
         (None, None) => {
             return Err(Fault::usage("whose?")
-                .hint("say --role ROLE, --observer, --operator or --key KEY")
+                .hint("say --role ROLE, --observer, --operator, --server or --key KEY")
                 .into());
         }
     };
