@@ -54,11 +54,10 @@ impl Rate {
         })
     }
 
-    /// Whether it is more than `connections` may send together.
+    /// Whether it is more than one connection may send.
     #[must_use]
-    pub const fn is_over(&self, connections: u64) -> bool {
-        self.messages > FLOOD_MESSAGES.saturating_mul(connections)
-            || self.bytes > FLOOD_BYTES.saturating_mul(connections)
+    pub const fn is_over(&self) -> bool {
+        self.messages > FLOOD_MESSAGES || self.bytes > FLOOD_BYTES
     }
 
     const fn plus(self, other: Self) -> Self {
@@ -74,9 +73,9 @@ impl Rate {
 pub enum Verdict {
     /// Nothing.
     Calm,
-    /// It sends too fast, and not for long yet.
+    /// It sent too fast, and not for long yet.
     Over,
-    /// It is to be cut off: it has sent like this for too long.
+    /// It is to be cut off: it has sent too much for too long.
     Cut(Rate),
 }
 
@@ -84,39 +83,60 @@ pub enum Verdict {
 #[derive(Clone, Debug, Default)]
 pub struct Gauge {
     flows: HashMap<Connection, Sample>,
-    /// Since which look it sends too fast, on the watch of whoever looks.
-    over: Option<Duration>,
+    /// What it sent beyond what it may, as the time that this would have taken at the bound.
+    excess: Duration,
 }
 
 impl Gauge {
-    /// Takes note of a look at `now`, by a watch that does not jump. Of a connection that was not
-    /// seen before the sample comes with one of its beginning.
+    /// Whether nothing is held against the user.
+    #[must_use]
+    pub const fn is_calm(&self) -> bool {
+        self.excess.is_zero()
+    }
+
+    /// Takes note of a look. Of a connection that was not seen before the sample comes with one of
+    /// its beginning.
     pub fn look<'a>(
         &mut self,
-        now: Duration,
         seen: impl IntoIterator<Item = &'a (Connection, Sample, Sample)>,
     ) -> Verdict {
-        let (mut flows, mut all, mut is_over) = (HashMap::new(), Rate::default(), false);
+        let (mut flows, mut all) = (HashMap::new(), Rate::default());
+        let (mut longest, mut taken, mut over) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
         for (connection, begun, sample) in seen {
             let earlier = self.flows.get(connection).unwrap_or(begun);
-            match Rate::between(earlier, sample) {
-                Some(rate) => {
-                    is_over |= rate.is_over(1);
-                    all = all.plus(rate);
-                    flows.insert(connection.clone(), *sample);
-                }
+            let Some(rate) = Rate::between(earlier, sample) else {
                 // Too soon: the span begins where it began.
-                None => drop(flows.insert(connection.clone(), *earlier)),
-            }
+                flows.insert(connection.clone(), *earlier);
+                continue;
+            };
+            flows.insert(connection.clone(), *sample);
+            all = all.plus(rate);
+            let (span, cost) = (sample.at.since(earlier.at), cost(earlier, sample));
+            longest = longest.max(span);
+            taken = taken.saturating_add(cost);
+            over = over.saturating_add(cost.saturating_sub(span));
         }
         self.flows = flows;
-        if !is_over && !all.is_over(FLOOD_SHARED) {
-            self.over = None;
-            return Verdict::Calm;
+        over = over.max((taken / FLOOD_SHARED).saturating_sub(longest));
+        let spared = if over.is_zero() { longest.saturating_sub(taken) } else { Duration::ZERO };
+        self.excess = self.excess.saturating_add(over).saturating_sub(spared);
+        match self.excess {
+            Duration::ZERO => Verdict::Calm,
+            excess if excess >= FLOOD_PATIENCE => Verdict::Cut(all),
+            _ => Verdict::Over,
         }
-        let since = *self.over.get_or_insert(now);
-        if now.saturating_sub(since) >= FLOOD_PATIENCE { Verdict::Cut(all) } else { Verdict::Over }
     }
+}
+
+/// The time that one connection would have taken at the bound.
+fn cost(earlier: &Sample, later: &Sample) -> Duration {
+    let each = |count: u64, bound: u64| {
+        Duration::from_micros(count.saturating_mul(1_000_000).checked_div(bound).unwrap_or(0))
+    };
+    let messages = later.messages.saturating_sub(earlier.messages);
+    let bytes = later.bytes.saturating_sub(earlier.bytes);
+    // Micros of bytes would be too large a number for the largest of counts.
+    each(messages, FLOOD_MESSAGES).max(each(bytes / 1_024, FLOOD_BYTES / 1_024))
 }
 
 #[cfg(test)]
@@ -146,17 +166,18 @@ mod tests {
                     (connection(client), begun, sample(*millis, count, count * bytes))
                 })
                 .collect();
-            matches!(gauge.look(Duration::from_millis(*millis), &seen), Verdict::Cut(_))
+            matches!(gauge.look(&seen), Verdict::Cut(_))
         })
     }
 
     #[test]
-    fn who_sends_as_fast_as_it_can_is_cut_within_two_seconds() {
-        assert_eq!(cut_after(&[200_000], 16, 10_000), Some(1_750));
+    fn who_sends_as_fast_as_it_can_is_cut_within_seconds() {
+        assert_eq!(cut_after(&[200_000], 16, 10_000), Some(500));
+        assert_eq!(cut_after(&[80_000], 16, 10_000), Some(1_750));
         // Few and large.
-        assert_eq!(cut_after(&[400], 1 << 20, 10_000), Some(1_750));
+        assert_eq!(cut_after(&[400], 1 << 20, 10_000), Some(1_000));
         // Many connections of one user, each below what one may.
-        assert_eq!(cut_after(&[50_000; 3], 16, 10_000), Some(1_750));
+        assert_eq!(cut_after(&[48_000; 6], 16, 10_000), Some(750));
     }
 
     #[test]
@@ -167,18 +188,23 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_is_over_before_anybody_is_cut() {
-        let mut gauge = Gauge::default();
-        let begun = sample(0, 0, 0);
-        // A hundred thousand in a second, and then at its usual pace.
-        let counts = [0, 50_000, 100_000, 100_500, 101_000, 101_500, 102_000];
-        let mut verdicts = Vec::new();
-        for (look, count) in (1..).zip(counts) {
-            let seen = [(connection(1), begun, sample(look * 500, count, count))];
-            verdicts.push(gauge.look(Duration::from_millis(look * 500), &seen));
-        }
-        assert_eq!(verdicts[1..3], [Verdict::Over, Verdict::Over]);
-        assert!(verdicts[3..].iter().all(|it| *it == Verdict::Calm), "{verdicts:?}");
+    fn a_burst_is_forgiven_and_a_flood_with_gaps_is_not() {
+        let verdicts = |counts: &[u64]| -> Vec<Verdict> {
+            let mut gauge = Gauge::default();
+            let begun = sample(0, 0, 0);
+            let each = (1..).zip(counts).map(|(look, count)| {
+                gauge.look(&[(connection(1), begun, sample(look * 500, *count, 0))])
+            });
+            each.collect()
+        };
+        // Fifty thousand in half a second, and then at its usual pace.
+        let burst = verdicts(&[0, 50_000, 50_500, 51_000, 51_500, 52_000]);
+        assert_eq!(
+            burst[1..],
+            [Verdict::Over, Verdict::Over, Verdict::Calm, Verdict::Calm, Verdict::Calm][..]
+        );
+        let gaps = verdicts(&[0, 50_000, 75_000, 125_000, 150_000, 200_000]);
+        assert!(gaps.iter().any(|it| matches!(it, Verdict::Cut(_))), "{gaps:?}");
     }
 
     #[test]
@@ -187,7 +213,7 @@ mod tests {
         let last = (1..=8_u64).map(|look| {
             let begun = sample(look * 250 - 200, 0, 0);
             let seen = [(connection(look), begun, sample(look * 250, 40_000, 0))];
-            gauge.look(Duration::from_millis(look * 250), &seen)
+            gauge.look(&seen)
         });
         assert!(matches!(last.last(), Some(Verdict::Cut(_))));
     }
@@ -202,18 +228,22 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nobody_is_cut_who_was_not_too_fast_all_the_while(
+        fn who_never_sent_more_than_the_bound_and_a_burst_is_not_cut(
             rates in prop::collection::vec(0_u64..150_000, 1..40)
         ) {
-            let (mut gauge, mut sent, mut fast_for) = (Gauge::default(), 0, 0_u64);
+            let (mut gauge, mut sent, mut excess) = (Gauge::default(), 0, 0_u64);
             let begun = sample(0, 0, 0);
             for (look, rate) in (1_u64..).zip(rates) {
                 sent += rate / 4;
                 let seen = [(connection(1), begun, sample(look * 250, sent, 0))];
-                let verdict = gauge.look(Duration::from_millis(look * 250), &seen);
-                fast_for = if rate / 4 * 4 > FLOOD_MESSAGES { fast_for + 250 } else { 0 };
-                let is_cut = matches!(verdict, Verdict::Cut(_));
-                prop_assert_eq!(is_cut, fast_for >= 1_750);
+                let is_cut = matches!(gauge.look(&seen), Verdict::Cut(_));
+                excess = (excess + rate / 4).saturating_sub(FLOOD_MESSAGES / 4);
+                // The gauge counts whole microseconds, of which a message takes twenty.
+                if is_cut {
+                    prop_assert!(excess >= FLOOD_MESSAGES);
+                } else {
+                    prop_assert!(excess <= FLOOD_MESSAGES);
+                }
             }
         }
     }

@@ -57,7 +57,6 @@ pub struct Guard {
 /// What is known while it runs.
 #[derive(Debug)]
 struct State {
-    begun: Instant,
     /// What each server had counted of each account, and when that was asked.
     totals: BTreeMap<(String, String), Total>,
     asked: Option<Instant>,
@@ -77,7 +76,6 @@ impl Guard {
     /// Watches until `shutdown`.
     pub async fn run(self, shutdown: CancellationToken) {
         let mut state = State {
-            begun: clock::instant(),
             totals: BTreeMap::new(),
             asked: None,
             gauges: BTreeMap::new(),
@@ -114,8 +112,7 @@ impl Guard {
         let span = state.asked.replace(now).map(|earlier| now.duration_since(earlier));
         let earlier = std::mem::replace(&mut state.totals, totals);
         let fast = fast(&earlier, &state.totals, span);
-        if fast.is_empty() {
-            state.gauges.clear();
+        if fast.is_empty() && state.gauges.is_empty() {
             return Ok(());
         }
         let records = match self.orgs.records() {
@@ -128,12 +125,15 @@ impl Guard {
                 return Ok(());
             }
         };
-        let is_fast = |org: &OrgId| {
-            records.iter().any(|(it, record)| it == org && fast.contains(&record.account))
-        };
-        state.gauges.retain(|org, _| is_fast(org));
-        for (org, record) in records.iter().filter(|(_, it)| fast.contains(&it.account)) {
-            for (user, rate) in self.too_fast(state, directory, (org, &record.account)).await? {
+        // Who was fast a moment ago is looked at until nothing is held against it.
+        let watched: Vec<_> = records
+            .iter()
+            .filter(|(org, it)| fast.contains(&it.account) || state.gauges.contains_key(org))
+            .collect();
+        state.gauges.retain(|org, _| watched.iter().any(|(it, _)| it == org));
+        for (org, record) in watched {
+            let which = (org, record.account.as_str(), fast.contains(&record.account));
+            for (user, rate) in self.too_fast(state, directory, which).await? {
                 self.cut(state, directory, (org, &user, rate)).await;
             }
         }
@@ -145,20 +145,24 @@ impl Guard {
         &self,
         state: &mut State,
         directory: &Directory,
-        (org, account): (&OrgId, &str),
+        (org, account, is_fast): (&OrgId, &str, bool),
     ) -> Result<Vec<(String, Rate)>, DirectoryError> {
         let mut users: BTreeMap<String, Vec<_>> = BTreeMap::new();
         for flow in directory.flows(account).await? {
             users.entry(flow.user).or_default().push(flow.seen);
         }
-        let now = clock::instant().duration_since(state.begun);
         let gauges = state.gauges.entry(org.clone()).or_default();
         gauges.retain(|user, _| users.contains_key(user));
-        let mut cut = Vec::new();
+        let (mut cut, mut is_calm) = (Vec::new(), true);
         for (user, seen) in users {
-            if let Verdict::Cut(rate) = gauges.entry(user.clone()).or_default().look(now, &seen) {
+            let gauge = gauges.entry(user.clone()).or_default();
+            if let Verdict::Cut(rate) = gauge.look(&seen) {
                 cut.push((user, rate));
             }
+            is_calm &= gauge.is_calm();
+        }
+        if is_calm && !is_fast {
+            state.gauges.remove(org);
         }
         Ok(cut)
     }
@@ -260,7 +264,7 @@ fn fast(
     }
     let is_fast = |(one, other): &(Total, Total)| {
         Rate::between(&sample(begin, *one), &sample(begin.plus(span), *other))
-            .is_some_and(|rate| rate.is_over(1))
+            .is_some_and(|rate| rate.is_over())
     };
     sums.iter().filter(|(_, it)| is_fast(it)).map(|(account, _)| (*account).to_owned()).collect()
 }
