@@ -72,6 +72,7 @@ const VERBS: &[&[&str]] = &[
     &["org", "creds"],
     &["org", "rotate"],
     &["org", "revoke"],
+    &["org", "incidents"],
     &["org", "remove"],
     &["scale", "status"],
     &["scale", "run"],
