@@ -511,6 +511,7 @@ fn of_account(error: &AccountError) -> Verdict {
             (Code::NotFound, Some("`sinew org list --json` shows who has credentials"))
         }
         AccountError::Exists { .. } => (Code::Refused, None),
+        AccountError::Full => (Code::Refused, Some("remove one, or begin another data folder")),
         AccountError::File { .. } | AccountError::Malformed { .. } | AccountError::Sign(_) | _ => {
             (Code::Failed, None)
         }

@@ -3,6 +3,7 @@
 
 mod agents;
 mod engine;
+mod flood;
 mod mcp;
 mod meeting;
 mod org;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 pub use agents::*;
 pub use engine::*;
+pub use flood::*;
 pub use mcp::*;
 pub use meeting::*;
 pub use org::*;

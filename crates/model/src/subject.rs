@@ -152,6 +152,8 @@ pub enum Address {
     Sender(OrgId, String),
     /// The record of a message that was refused for its signature, by its stream and sequence.
     Evidence(OrgId, String, u64),
+    /// The record of an incident, by its kind and a word of its own.
+    Incident(OrgId, String, String),
     /// What is said in a meeting.
     MeetingMessages(MeetingId),
     /// What a meeting decided.
@@ -367,6 +369,24 @@ impl Subjects {
         self.under(format_args!("org.{}.evidence.*.*", self.org))
     }
 
+    /// `genbrain.org.{org}.evidence.incident.{kind}.{id}`: the record of an incident.
+    #[must_use]
+    pub fn incident(&self, kind: &str, id: &str) -> Subject {
+        self.under(format_args!("org.{}.evidence.incident.{kind}.{id}", self.org))
+    }
+
+    /// `genbrain.org.{org}.evidence.incident.*.*`: the records of all incidents.
+    #[must_use]
+    pub fn all_incidents(&self) -> Subject {
+        self.under(format_args!("org.{}.evidence.incident.*.*", self.org))
+    }
+
+    /// `genbrain.org.{org}.evidence.>`: the records of whatever the operator should know of.
+    #[must_use]
+    pub fn all_records(&self) -> Subject {
+        self.under(format_args!("org.{}.evidence.>", self.org))
+    }
+
     /// `genbrain.meetings.{meeting}.messages`.
     #[must_use]
     pub fn meeting_messages(&self, meeting: &MeetingId) -> Subject {
@@ -537,6 +557,9 @@ fn parse_org(org: OrgId, rest: &[&str]) -> Option<Address> {
         ["senders", key] if is_key(key) => Some(Address::Sender(org, (*key).to_owned())),
         ["evidence", stream, seq] => {
             Some(Address::Evidence(org, (*stream).to_owned(), seq.parse().ok()?))
+        }
+        ["evidence", "incident", kind, id] => {
+            Some(Address::Incident(org, (*kind).to_owned(), (*id).to_owned()))
         }
         ["tasks", transition] => Some(Address::Transition(org, (*transition).to_owned())),
         ["tasks", task, transition] => {

@@ -15,15 +15,19 @@
 
 mod config;
 mod directory;
+mod expel;
 mod jwt;
 mod keys;
 mod local;
 mod orgs;
 mod record;
+mod traffic;
 
 pub use config::{Node, NodeError};
 pub use directory::{Directory, DirectoryError};
+pub use expel::{EXPELLED, Expelled};
 pub use orgs::{AccountError, Minted, Orgs, write_private};
 
 pub(crate) use config::block;
 pub use record::{Issued, Quota, Record, Revoke, SigningKey};
+pub(crate) use traffic::Total;

@@ -5,7 +5,8 @@
 //! held; [`schedule`] turns the firings of recurring tasks into tasks; [`wake`] moves tasks on when
 //! what they wait for has ended; [`ends`] sees to what an end leaves to be done; [`parked`] hears
 //! which messages the server has given up; [`bodies`] deletes large bodies that no task claims any
-//! more; [`meeting`] moves meetings on; [`org`] is in every org that stirs; [`streams`] makes streams
+//! more; [`meeting`] moves meetings on; [`org`] is in every org that stirs; [`flood`] cuts off who
+//! sends too fast; [`streams`] makes streams
 //! again that somebody deleted; [`sweep`] finds tasks that nothing can move any more. [`scale`] says
 //! how many instances each role is to have, [`health`] how this server fares, and [`standing`] is how
 //! the parts of one process tell each other where they stand.
@@ -14,6 +15,7 @@ pub(crate) mod lease;
 
 pub mod bodies;
 pub mod ends;
+pub mod flood;
 pub mod health;
 pub mod meeting;
 pub mod org;

@@ -3,9 +3,10 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Map;
 use sinew_model::{
-    Role,
+    Role, Subject,
     evidence::Evidence,
     grant::User,
+    incident::Incident,
     limits::{EVIDENCE_BYTES, EVIDENCE_TRIES, SIGNATURE_BYTES, head},
     signature::{Speaker, Verdict},
     stream::ORG_EVIDENCE,
@@ -53,31 +54,52 @@ impl Bus {
             body: STANDARD.encode(it.body.get(..EVIDENCE_BYTES).unwrap_or(it.body)),
             extra: Map::new(),
         };
-        if let Err(why) = Box::pin(self.keep(stream, &record)).await {
+        let subject = self.subjects().evidence(stream, seq);
+        let topology = Topology::standard(self);
+        let kept = keep(self, &topology, (subject, found_by.clone()), &record);
+        if let Err(why) = Box::pin(kept).await {
             tracing::error!(stream, seq, why, "the record of a refused message could not be kept");
         }
     }
 
-    async fn keep(&self, stream: &str, record: &Evidence) -> Result<(), String> {
-        let body = serde_json::to_vec(record).map_err(|error| error.to_string())?;
-        let by = Speaker { role: Some(record.found_by.clone()), instance: None };
-        let subject = self.subjects().evidence(stream, record.seq);
-        let out = Outgoing::new(ORG_EVIDENCE, subject.clone(), body)
-            .id(clock::unique())
-            .expecting(&subject, 0)
-            .by(by);
-        let mut why = String::new();
-        for _ in 0..EVIDENCE_TRIES {
-            match self.publish(out.clone()).await {
-                // Somebody else has found it as well.
-                Ok(_) | Err(PublishError::Conflict { .. }) => return Ok(()),
-                Err(error) => why = error.to_string(),
-            }
-            let topology = Topology::standard(self);
-            if let Err(error) = topology.ensure_stream(self, ORG_EVIDENCE).await {
-                why = error.to_string();
-            }
-        }
-        Err(why)
+    /// Keeps the record of an incident, said by the role `by`. The same one leaves one record, however
+    /// many find it.
+    ///
+    /// # Errors
+    /// In words, when it could not be stored.
+    pub async fn keep_incident(
+        &self,
+        topology: &Topology,
+        incident: &Incident,
+        by: &str,
+    ) -> Result<(), String> {
+        let by: Role = by.parse().map_err(|error: sinew_model::IdError| error.to_string())?;
+        let subject = self.subjects().incident(&incident.kind, &incident.user);
+        keep(self, topology, (subject, by), incident).await
     }
+}
+
+async fn keep(
+    bus: &Bus,
+    topology: &Topology,
+    (subject, by): (Subject, Role),
+    record: &impl serde::Serialize,
+) -> Result<(), String> {
+    let body = serde_json::to_vec(record).map_err(|error| error.to_string())?;
+    let out = Outgoing::new(ORG_EVIDENCE, subject.clone(), body)
+        .id(clock::unique())
+        .expecting(&subject, 0)
+        .by(Speaker { role: Some(by), instance: None });
+    let mut why = String::new();
+    for _ in 0..EVIDENCE_TRIES {
+        match bus.publish(out.clone()).await {
+            // Somebody else has found it as well.
+            Ok(_) | Err(PublishError::Conflict { .. }) => return Ok(()),
+            Err(error) => why = error.to_string(),
+        }
+        if let Err(error) = topology.ensure_stream(bus, ORG_EVIDENCE).await {
+            why = error.to_string();
+        }
+    }
+    Err(why)
 }

@@ -138,6 +138,7 @@ async fn backbone(global: &Global) -> Vec<Finding> {
     findings.push(topology(&bus).await);
     findings.push(clocks(&bus).await);
     findings.push(views(&target, &bus).await);
+    findings.push(deployment::incidents(&bus).await);
     findings.extend(deployment::findings(&bus).await);
     findings
 }

@@ -1,16 +1,18 @@
-//! `sinew evidence`: the messages that were refused for their signature.
+//! `sinew evidence`: the messages that were refused for their signature, and incidents.
 
+use serde::{Deserialize, Serialize};
 use sinew_bus::Topology;
-use sinew_model::{evidence::Evidence, stream::ORG_EVIDENCE};
+use sinew_model::{evidence::Evidence, incident::Incident, stream::ORG_EVIDENCE};
 
 use crate::{args::Global, exit::Code, output::Out, signals, target::Target, text};
 
 /// Characters of a reason that a line shows.
-const WIDE: usize = 100;
+const WIDE: usize = 200;
 
-/// Show the messages that were refused for their signature, the oldest first.
+/// Show the messages that were refused for their signature, and incidents, the oldest first.
 ///
-/// Each record says where the message lay, what it claimed and why it was refused; with --json it
+/// An incident is a user that was cut off because it sent so fast that others suffered. Each record
+/// of a message says where it lay, what it claimed and why it was refused; with --json it
 /// has the beginning of its body, in base64.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_long_help = "Examples:
@@ -25,6 +27,14 @@ pub(crate) struct Args {
     follow: bool,
 }
 
+/// What the stream holds.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Record {
+    Message(Box<Evidence>),
+    Incident(Box<Incident>),
+}
+
 /// Prints the records.
 ///
 /// # Errors
@@ -34,17 +44,17 @@ pub(crate) async fn run(args: Args, global: &Global, out: Out) -> anyhow::Result
     let bus = target.connect().await?;
     let stop = signals::listen()?;
     Topology::standard(&bus).ensure_stream(&bus, ORG_EVIDENCE).await?;
-    let filter = bus.subjects().all_evidence();
+    let filter = bus.subjects().all_records();
     let mut scan = bus.scan(ORG_EVIDENCE, filter.as_str(), 1).await?;
     if scan.pending() == 0 && !args.follow {
-        out.note("no message was refused");
+        out.note("no message was refused, and there was no incident");
     }
     while args.follow || scan.pending() > 0 {
         let message = tokio::select! {
             message = scan.next() => message?,
             () = stop.gently.cancelled() => break,
         };
-        let Ok(record) = serde_json::from_slice::<Evidence>(&message.payload) else {
+        let Ok(record) = serde_json::from_slice::<Record>(&message.payload) else {
             out.note(format_args!("message {} is no record, and is passed over", message.seq));
             continue;
         };
@@ -55,10 +65,17 @@ pub(crate) async fn run(args: Args, global: &Global, out: Out) -> anyhow::Result
     Ok(Code::Done)
 }
 
-fn line(it: &Evidence) -> String {
-    let wide = text::AT_WIDE;
-    let (at, place) = (it.at.to_string(), format!("{}:{}", it.stream, it.seq));
-    let claimed = it.claimed.as_ref().map_or("-", sinew_model::Role::as_str);
-    let reason = text::short(&it.reason, WIDE);
-    format!("{at:<wide$}  {:<9}  {place:<16}  {claimed:<12}  {reason}", it.verdict)
+fn line(record: &Record) -> String {
+    let (at, what, place, claimed, reason) = match record {
+        Record::Message(it) => {
+            let claimed = it.claimed.as_ref().map_or("-", sinew_model::Role::as_str);
+            (it.at, &it.verdict, format!("{}:{}", it.stream, it.seq), claimed, it.reason.clone())
+        }
+        Record::Incident(it) => {
+            let reason = format!("{}: {} ({})", it.user, it.found, it.done);
+            (it.at, &it.kind, "-".to_owned(), it.name.as_deref().unwrap_or("-"), reason)
+        }
+    };
+    let (wide, at, reason) = (text::AT_WIDE, at.to_string(), text::short(&reason, WIDE));
+    format!("{at:<wide$}  {what:<9}  {place:<16}  {claimed:<12}  {reason}")
 }

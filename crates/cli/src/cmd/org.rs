@@ -3,6 +3,7 @@
 
 mod add;
 mod creds;
+mod incidents;
 mod init;
 mod list;
 mod remove;
@@ -41,6 +42,7 @@ pub(crate) enum Command {
     Creds(creds::Args),
     Rotate(rotate::Args),
     Revoke(revoke::Args),
+    Incidents(incidents::Args),
     Remove(remove::Args),
 }
 
@@ -57,6 +59,7 @@ pub(crate) async fn run(command: Command, global: &Global, out: Out) -> anyhow::
         Command::Creds(args) => creds::run(&args, global.role.clone(), &here()?, out).await,
         Command::Rotate(args) => rotate::run(&args, &here()?, out).await,
         Command::Revoke(args) => revoke::run(&args, global.role.clone(), &here()?, out).await,
+        Command::Incidents(args) => incidents::run(&args, &here()?, out),
         Command::Remove(args) => remove::run(&args, &here()?, out).await,
     }
 }

@@ -74,6 +74,7 @@ const VERBS: &[&[&str]] = &[
     &["org", "creds"],
     &["org", "rotate"],
     &["org", "revoke"],
+    &["org", "incidents"],
     &["org", "remove"],
     &["scale", "status"],
     &["scale", "run"],

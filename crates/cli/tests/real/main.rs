@@ -18,6 +18,7 @@ mod meeting;
 mod org;
 mod orphan;
 mod parked;
+mod plant;
 mod registry;
 mod scale;
 mod schedule;

@@ -63,7 +63,7 @@ pub enum Action {
     ReadCards,
     /// Read the certificates of keys.
     ReadSenders,
-    /// Read what was refused for its signature.
+    /// Read what was refused for its signature, and of incidents.
     ReadEvidence,
     /// Read how servers fare, and how many instances each role is to have.
     ReadSystem,
@@ -79,7 +79,7 @@ pub enum Action {
     ReadQueues,
     /// Stop the flow of work and let it go on.
     Control,
-    /// Say how servers fare, and how many instances each role is to have.
+    /// Say how servers fare, which incidents there were, and how many instances each role is to have.
     Govern,
     /// Show signs of life of another role.
     BeatForOthers,
@@ -259,7 +259,7 @@ impl Action {
             Self::ReadBroadcasts => "read what was sent to everybody, and who took note of it",
             Self::ReadCards => "read what each role can do",
             Self::ReadSenders => "read the certificates of keys",
-            Self::ReadEvidence => "read what was refused for its signature",
+            Self::ReadEvidence => "read what was refused for its signature, and of incidents",
             Self::ReadSystem => "read how servers fare, and how many instances there are to be",
             Self::ReadBodies => "read large bodies",
             Self::ReadRecurring => "see which tasks recur",
@@ -267,7 +267,9 @@ impl Action {
             Self::Inspect => "look at the streams, and at what the queues hold",
             Self::ReadQueues => "look at messages that wait in a queue or a schedule",
             Self::Control => "stop the flow of work and let it go on",
-            Self::Govern => "say how servers fare, and how many instances there are to be",
+            Self::Govern => {
+                "say how servers fare, which incidents there were, and how many instances there are to be"
+            }
             Self::BeatForOthers => "show signs of life of another role",
             Self::IntroduceOthers => "say what another role can do and has taken note of",
             Self::PullForOthers => "pull the work of another role",
@@ -377,7 +379,11 @@ fn saying(action: Action, scope: &Scope<'_>) -> Vec<Rule> {
         Action::Vouch => vec![under(&format!("org.{org}.senders.*"))],
         Action::Accuse => vec![under(&format!("org.{org}.evidence.*.*"))],
         Action::Govern => {
-            ["health", "scaling", "leases.*.*"].map(|it| under(&format!("org.system.{it}"))).into()
+            let mut said: Vec<String> = ["health", "scaling", "leases.*.*"]
+                .map(|it| under(&format!("org.system.{it}")))
+                .into();
+            said.push(under(&format!("org.{org}.evidence.incident.*.*")));
+            said
         }
         Action::Impersonate => vec![under(&format!("org.{org}.tasks.*")), under("due.>")],
         _ => Vec::new(),
@@ -490,9 +496,7 @@ fn reading(action: Action, scope: &Scope<'_>) -> Vec<Rule> {
             rules.extend(publish([format!("$JS.API.STREAM.MSG.GET.{AGENT_CARDS}")]));
             rules
         }
-        Action::ReadEvidence => {
-            scanning(ORG_EVIDENCE, &[under(&format!("org.{org}.evidence.*.*"))])
-        }
+        Action::ReadEvidence => scanning(ORG_EVIDENCE, &[under(&format!("org.{org}.evidence.>"))]),
         Action::ReadSystem => {
             let subjects = ["health", "scaling"].map(|it| under(&format!("org.system.{it}")));
             let mut rules = scanning(SYSTEM, &subjects);

@@ -3,6 +3,11 @@
 
 use std::time::Duration;
 
+/// Orgs of one data folder. The platform's account names each of them in its JWT, with some 670
+/// bytes where its name is long, and a server takes no message above
+/// [`ENGINE_PAYLOAD_BYTES`](super::ENGINE_PAYLOAD_BYTES).
+pub const ORGS: usize = 1_500;
+
 /// Connections of an org at once: a hundred roles with ten instances each.
 pub const ORG_CONNECTIONS: i64 = 1_000;
 

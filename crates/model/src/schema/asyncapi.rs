@@ -236,6 +236,7 @@ fn others(Sample { subjects, role, .. }: &Sample) -> Vec<Channel> {
     let role_control = subjects.control(&Target::Role(role.clone()));
     let actions = "Significant actions of agents.";
     let refused = "Records of messages that were refused for their signature.";
+    let befell = "What befell the org, and what was done about it.";
     let fares = "How a server fares, every 15 seconds.";
     let replicas = "How many instances each role is to have. Of two terms the higher one counts.";
     vec![
@@ -255,6 +256,16 @@ fn others(Sample { subjects, role, .. }: &Sample) -> Vec<Channel> {
                 stream::ORG_EVIDENCE,
                 refused,
                 "evidence",
+            )
+        },
+        Channel {
+            actions: &["receive"],
+            ..plain(
+                "incident",
+                subjects.incident("flood", "key"),
+                stream::ORG_EVIDENCE,
+                befell,
+                "incident",
             )
         },
         Channel {

@@ -30,8 +30,8 @@ pub(super) fn evidence(subjects: &Subjects) -> StreamSpec {
         max_msgs_per_subject: Some(1),
         ..kept(
             ORG_EVIDENCE,
-            "Records of messages that were refused for their signature",
-            vec![subjects.all_evidence().into()],
+            "Records of messages that were refused for their signature, and of incidents",
+            vec![subjects.all_evidence().into(), subjects.all_incidents().into()],
         )
     }
 }

@@ -56,6 +56,10 @@ proptest! {
             (s.events(), Address::Events(org.clone())),
             (s.sender(&key).unwrap(), Address::Sender(org.clone(), key)),
             (s.evidence("S", 7), Address::Evidence(org.clone(), "S".to_owned(), 7)),
+            (
+                s.incident("flood", "U1"),
+                Address::Incident(org.clone(), "flood".to_owned(), "U1".to_owned()),
+            ),
             (s.metrics(), Address::Metrics(org)),
             (s.meeting_messages(&meeting), Address::MeetingMessages(meeting.clone())),
             (s.meeting_decisions(&meeting), Address::MeetingDecisions(meeting)),

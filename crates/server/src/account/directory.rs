@@ -42,6 +42,16 @@ struct Answer<T> {
 }
 
 #[derive(Deserialize)]
+struct From {
+    server: Option<Server>,
+}
+
+#[derive(Default, Deserialize)]
+struct Server {
+    id: String,
+}
+
+#[derive(Deserialize)]
 struct Refusal {
     #[serde(default)]
     description: String,
@@ -173,6 +183,15 @@ impl Directory {
         self.bus.watch_begins().await.map_err(|why| DirectoryError::Refused { why })
     }
 
+    /// Asks all servers.
+    pub(super) async fn gather(
+        &self,
+        subject: &str,
+        body: &str,
+    ) -> Result<Vec<impl AsRef<[u8]> + use<>>, DirectoryError> {
+        Ok(self.bus.gather(subject, body.to_owned()).await?)
+    }
+
     async fn ask<T: serde::de::DeserializeOwned>(
         &self,
         subject: &str,
@@ -183,8 +202,16 @@ impl Directory {
     }
 }
 
+/// What an answer holds, and the id of the server that gave it.
+pub(super) fn whole<T: serde::de::DeserializeOwned>(
+    answer: &[u8],
+) -> Result<(String, T), DirectoryError> {
+    let from = serde_json::from_slice::<From>(answer).ok().and_then(|it| it.server);
+    Ok((from.unwrap_or_default().id, data(answer)?))
+}
+
 /// What an answer holds.
-fn data<T: serde::de::DeserializeOwned>(answer: &[u8]) -> Result<T, DirectoryError> {
+pub(super) fn data<T: serde::de::DeserializeOwned>(answer: &[u8]) -> Result<T, DirectoryError> {
     let refused = |why| DirectoryError::Refused { why };
     match serde_json::from_slice::<Answer<T>>(answer) {
         Ok(Answer { error: Some(error), .. }) => Err(refused(error.description)),

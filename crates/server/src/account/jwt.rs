@@ -127,7 +127,8 @@ pub(super) fn watched(root: &Root, org: &OrgId) -> [String; 3] {
 /// What the platform's account takes over from an org's. The account is named by its key, so no
 /// other org can pass for it.
 pub(super) fn imports(root: &Root, org: &OrgId, account: &str) -> Vec<Value> {
-    let import = |subject: String| json!({ "name": subject, "subject": subject, "account": account, "type": "stream" });
+    let import =
+        |subject: String| json!({ "subject": subject, "account": account, "type": "stream" });
     watched(root, org).into_iter().map(import).collect()
 }
 
@@ -225,7 +226,24 @@ pub(super) fn statement(
 
 #[cfg(test)]
 mod tests {
+    use sinew_model::limits::{ENGINE_PAYLOAD_BYTES, NAME_BYTES, ORGS};
+
     use super::*;
+
+    #[test]
+    fn the_platform_of_as_many_orgs_as_there_may_be_can_be_told_to_a_server() {
+        let (key, root) = (KeyPair::new_account(), Root::default());
+        let account = key.public_key();
+        let imported = (0..ORGS).flat_map(|number| {
+            let org = format!("{number:o<NAME_BYTES$}").parse().unwrap();
+            imports(&root, &org, &account)
+        });
+        let now = Time::from_micros(0);
+        let about = Subject { name: "platform", key: &account, from: now, until: None };
+        let jwt = plain_account(&key, &about, &account, imported.collect()).unwrap();
+        let size = jwt.len();
+        assert!(size < ENGINE_PAYLOAD_BYTES && size > ENGINE_PAYLOAD_BYTES / 2, "{size} bytes");
+    }
 
     #[test]
     fn a_jwt_is_signed_and_named_by_its_content() {

@@ -16,6 +16,7 @@ use sinew_bus::clock;
 use sinew_model::{
     OrgId, Root, Subjects,
     grant::{User, allowed},
+    limits::ORGS,
 };
 
 use super::{
@@ -58,6 +59,9 @@ pub enum AccountError {
         /// The name.
         org: OrgId,
     },
+    /// There are as many as there may be.
+    #[error("there are {ORGS} orgs already, and more the platform can't hear")]
+    Full,
     /// Nobody has the credentials that are to be revoked.
     #[error("nobody has credentials like that in {org}")]
     NoUser {
@@ -97,7 +101,7 @@ struct Own {
 }
 
 /// Keeps others from changing the records; ends when it is dropped.
-struct Lock(#[expect(dead_code, reason = "held for its lock")] File);
+pub(super) struct Lock(#[expect(dead_code, reason = "held for its lock")] File);
 
 impl Orgs {
     /// The orgs of the data folder, which use subjects below `root`.
@@ -150,7 +154,7 @@ impl Orgs {
         self.own("operator", KeyPairType::Operator)
     }
 
-    fn lock(&self) -> Result<Lock, AccountError> {
+    pub(super) fn lock(&self) -> Result<Lock, AccountError> {
         keys::folder(&self.folder).map_err(at(&self.folder))?;
         let path = self.folder.join("orgs.lock");
         let mut options = OpenOptions::new();
@@ -307,7 +311,7 @@ impl Orgs {
         Ok(jwt::statement(&identity, &record.trust(), clock::now())?)
     }
 
-    fn save(&self, org: &OrgId, record: &Record) -> Result<(), AccountError> {
+    pub(super) fn save(&self, org: &OrgId, record: &Record) -> Result<(), AccountError> {
         let path = self.home(org).join("org.json");
         let text = serde_json::to_vec_pretty(record)
             .map_err(|source| AccountError::Malformed { path: path.clone(), source })?;
@@ -322,6 +326,10 @@ impl Orgs {
         let _lock = self.lock()?;
         if self.record(org).is_ok() {
             return Err(AccountError::Exists { org: org.clone() });
+        }
+        let home = self.folder.join("orgs");
+        if std::fs::read_dir(home).is_ok_and(|orgs| orgs.count() >= ORGS) {
+            return Err(AccountError::Full);
         }
         let path = self.home(org).join("account.nk");
         let identity = keys::load_or_make(&path, KeyPairType::Account).map_err(at(&path))?;
@@ -516,7 +524,7 @@ impl Orgs {
     }
 
     /// Writes a change down.
-    fn audit(
+    pub(super) fn audit(
         &self,
         org: &OrgId,
         action: &str,

@@ -24,6 +24,7 @@ use sinew_views::{OpenError, QueryError, Store, task::Filter};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::flood::Guard;
 use crate::{
     account::{AccountError, Directory, DirectoryError, Orgs, Record},
     context::Context,
@@ -125,8 +126,14 @@ impl Tenants {
         context.data_dir.join("views").join(format!("{org}.db"))
     }
 
-    /// Attends until `shutdown`, and leaves every org in order.
+    /// Attends until `shutdown`, and leaves every org in order; meanwhile whoever sends too fast, in
+    /// the context's own org too, is cut off.
     pub async fn run(self, shutdown: CancellationToken) {
+        let guard = Guard::new(self.context.clone()).run(shutdown.clone());
+        tokio::join!(Box::pin(guard), self.attend_all(shutdown));
+    }
+
+    async fn attend_all(self, shutdown: CancellationToken) {
         let mut state = State::default();
         while !shutdown.is_cancelled() {
             if let Err(error) = self.attend(&mut state, &shutdown).await {

@@ -9,6 +9,7 @@
 mod attack;
 mod bodies;
 mod engine;
+mod flood;
 mod forged;
 #[cfg(feature = "mcp")]
 mod mcp;

@@ -90,6 +90,11 @@ impl Wire {
         }
     }
 
+    /// The bare connection, for who wants no answers.
+    pub(crate) fn into_stream(self) -> TcpStream {
+        self.stream.into_inner()
+    }
+
     fn answer(&mut self) -> io::Result<String> {
         loop {
             let line = self.line()?;

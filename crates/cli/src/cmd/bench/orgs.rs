@@ -1,10 +1,13 @@
 //! What orgs cost: how long one more takes, the memory of one that nobody uses and of one that has
-//! worked, and what a busy neighbour does to an org's delegations.
+//! worked, and what a busy neighbour, or one that floods the server, does to an org's delegations.
+
+mod flooder;
 
 use std::{fmt, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use serde::Serialize;
+use serde_json::Value;
 use sinew_agent::{
     CancellationToken, Client, Context, Delegation, Runtime, Settings,
     model::{OrgId, grant::User, stream::AGENT_TASKS},
@@ -12,7 +15,7 @@ use sinew_agent::{
 use sinew_bus::{Auth, Bus, Config as BusConfig, clock};
 use sinew_server::{
     account::{Directory, Orgs, Quota},
-    control::org::forget_consumers,
+    control::{flood::Guard, org::forget_consumers},
     engine::{Config, Durability, Engine, State},
 };
 use tokio::{sync::mpsc, time::Instant};
@@ -62,6 +65,11 @@ pub(super) struct Report {
     alone: Sample,
     neighbour_queued: usize,
     beside: Sample,
+    ratio_p99: Option<f64>,
+    flood_cut_off_ms: f64,
+    after_flood: Sample,
+    groups_idle: u64,
+    groups_at_work: u64,
 }
 
 impl fmt::Display for Report {
@@ -90,14 +98,26 @@ impl fmt::Display for Report {
             "memory of an org that worked and is idle   {} KiB",
             kib(self.worked_org_bytes)
         )?;
-        for (what, sample) in [("alone", &self.alone), ("beside", &self.beside)] {
+        writeln!(
+            f,
+            "Raft groups of an org, at three replicas   {} idle, {} with one role at work",
+            self.groups_idle, self.groups_at_work
+        )?;
+        let samples =
+            [("alone", &self.alone), ("beside", &self.beside), ("after", &self.after_flood)];
+        for (what, sample) in samples {
             let (p50, p99) = (ms(sample.p50_us), ms(sample.p99_us));
             writeln!(
                 f,
                 "delegate to start, {what:<6}                  p50 {p50:.2} ms, p99 {p99:.2} ms"
             )?;
         }
-        write!(f, "the neighbour had {} tasks queued and worked on them", self.neighbour_queued)
+        let ratio = self.ratio_p99.unwrap_or_default();
+        writeln!(f, "p99 beside to alone                        {ratio:.2}")?;
+        writeln!(f, "a flood was cut off after                  {:.0} ms", self.flood_cut_off_ms)?;
+        let queued = self.neighbour_queued;
+        write!(f, "beside: a neighbour had {queued} tasks queued and worked on them; ")?;
+        write!(f, "after: one had flooded the server and was cut off")
     }
 }
 
@@ -127,11 +147,12 @@ pub(super) async fn measure(folder: &Path, server: &Server, load: Load) -> Resul
     }
     let full = town.memory()?;
     let worked = WORKED.min(load.orgs);
+    let mut groups = (0, 0);
     for number in 0..worked {
-        town.work_once(&format!("org{number}")).await?;
+        groups = town.work_once(&format!("org{number}")).await?;
     }
     let used = town.memory()?;
-    let (alone, beside) = town.neighbours(load).await?;
+    let Beside { alone, beside, cut, after } = town.neighbours(load).await?;
     town.engine.stop().await;
     Ok(Report {
         machine,
@@ -142,9 +163,14 @@ pub(super) async fn measure(folder: &Path, server: &Server, load: Load) -> Resul
         empty_server_bytes,
         idle_org_bytes: each(full.saturating_sub(empty_server_bytes), load.orgs),
         worked_org_bytes: each(used.saturating_sub(full), worked),
+        ratio_p99: alone.p99_us.zip(beside.p99_us).map(|(alone, beside)| beside / alone),
         alone,
         neighbour_queued: load.queued,
         beside,
+        flood_cut_off_ms: cut.as_secs_f64() * 1_000.0,
+        after_flood: after,
+        groups_idle: groups.0,
+        groups_at_work: groups.1,
     })
 }
 
@@ -194,8 +220,10 @@ impl Town {
         Ok(bus)
     }
 
-    /// An org's first work: its streams are made, one task is done, and everybody leaves.
-    async fn work_once(&self, name: &str) -> Result<()> {
+    /// An org's first work: its streams are made, one task is done, and everybody leaves. Gives how
+    /// many streams and consumers there are afterwards and were at work: in a cluster with three
+    /// replicas each of them is a Raft group.
+    async fn work_once(&self, name: &str) -> Result<(u64, u64)> {
         let bus = self.enter(name).await?;
         let (begin, mut begun) = mpsc::channel(1);
         let worker = Worker::start(&bus, 1, begin)?;
@@ -203,13 +231,14 @@ impl Town {
         let id = client.delegate(Delegation::new(role(WORKER)?, "Work")).await?.id;
         begun.recv().await.context("no start")?;
         client.outcome(&id).await?;
+        let at_work = assets(&bus).await?;
         worker.stop().await?;
         forget_consumers(&bus).await;
-        Ok(())
+        Ok((assets(&bus).await?, at_work))
     }
 
     /// How long a delegation takes to start in one org, by itself and beside a busy one, in turns.
-    async fn neighbours(&self, load: Load) -> Result<(Sample, Sample)> {
+    async fn neighbours(&self, load: Load) -> Result<Beside> {
         self.add("quiet").await?;
         let noisy: OrgId = "noisy".parse()?;
         self.orgs.add(&noisy, Quota { storage_bytes: -1, memory_bytes: -1, ..Quota::default() })?;
@@ -230,26 +259,70 @@ impl Town {
             } else {
                 None
             };
-            let mut spans = Spans::new()?;
-            let since = clock::instant();
-            for _ in 0..load.operations {
-                let at = clock::instant();
-                let what = Delegation::new(role(WORKER)?, "Work");
-                let id = client.delegate(what).await?.id;
-                let start: Instant = begun.recv().await.context("no start")?;
-                spans.add(start.duration_since(at));
-                client.outcome(&id).await?;
-            }
-            let sample = spans.sample(since.elapsed());
+            let sample = delegations(&client, &mut begun, load.operations).await?;
             if let Some(busy) = busy {
                 busy.stop().await?;
             }
             Ok(vec![sample])
         });
         let rounds = rounds.await?;
+        let cut = self.flooded().await?;
+        let after = delegations(&client, &mut begun, load.operations).await?;
         worker.stop().await?;
-        Ok((figure_of(&rounds, 0, 0)?.median(), figure_of(&rounds, 1, 0)?.median()))
+        let (alone, beside) =
+            (figure_of(&rounds, 0, 0)?.median(), figure_of(&rounds, 1, 0)?.median());
+        Ok(Beside { alone, beside, cut, after })
     }
+
+    /// Lets an agent of the noisy org flood the server, which a guard watches.
+    async fn flooded(&self) -> Result<Duration> {
+        let context = self.engine.context();
+        let creds = self.orgs.creds(&"noisy".parse()?, &User::Agent(role("flooder")?), None)?;
+        let stop = CancellationToken::new();
+        let guard = tokio::spawn(Guard::new(context.clone()).run(stop.clone()));
+        let (url, subject) = (context.url.clone(), "genbrain.org.noisy.metrics");
+        let flooding =
+            tokio::task::spawn_blocking(move || flooder::flood(&url, &creds.text, subject));
+        let cut = flooding.await?;
+        stop.cancel();
+        guard.await?;
+        cut
+    }
+}
+
+/// The streams and consumers of an org.
+async fn assets(bus: &Bus) -> Result<u64> {
+    let info: Value = bus.api("INFO", &Value::Null).await?;
+    let count = |what: &str| info.get(what).and_then(Value::as_u64);
+    let all = count("streams").zip(count("consumers")).map(|(streams, it)| streams + it);
+    all.context("the server does not say how many streams and consumers there are")
+}
+
+/// What was measured beside others.
+struct Beside {
+    alone: Sample,
+    beside: Sample,
+    /// How long a flood took to be cut off.
+    cut: Duration,
+    after: Sample,
+}
+
+/// Delegates one task after the other, and takes the time until each begins.
+async fn delegations(
+    client: &Client,
+    begun: &mut mpsc::Receiver<Instant>,
+    count: usize,
+) -> Result<Sample> {
+    let mut spans = Spans::new()?;
+    let since = clock::instant();
+    for _ in 0..count {
+        let at = clock::instant();
+        let id = client.delegate(Delegation::new(role(WORKER)?, "Work")).await?.id;
+        let start: Instant = begun.recv().await.context("no start")?;
+        spans.add(start.duration_since(at));
+        client.outcome(&id).await?;
+    }
+    Ok(spans.sample(since.elapsed()))
 }
 
 /// Queues tasks that nobody works on yet.

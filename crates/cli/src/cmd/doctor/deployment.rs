@@ -2,6 +2,7 @@
 //! scalers, and whether every role that has work has somebody to do it.
 
 use sinew_bus::Bus;
+use sinew_model::stream::ORG_EVIDENCE;
 
 use super::Finding;
 use crate::{
@@ -21,6 +22,22 @@ pub(super) async fn findings(bus: &Bus) -> Vec<Finding> {
         Err(error) => findings.push(Finding::wrong("scaling", told(&error), NO_RIGHT).note()),
     }
     findings
+}
+
+/// What was refused for its signature, and who was cut off.
+pub(super) async fn incidents(bus: &Bus) -> Finding {
+    match bus.stream_state(ORG_EVIDENCE).await {
+        Ok(state) if state.messages == 0 => Finding::well("incidents", "none"),
+        Ok(state) => {
+            let found = format!("{} records of refused messages and incidents", state.messages);
+            Finding::wrong("incidents", found, "`sinew evidence` shows them").note()
+        }
+        Err(error) => {
+            let mend =
+                "`sinew topology apply` makes the stream ORG_EVIDENCE; let the login read it";
+            Finding::wrong("incidents", format!("{error}"), mend).note()
+        }
+    }
 }
 
 async fn servers(bus: &Bus) -> Finding {
