@@ -2,6 +2,7 @@
 //! and is not here is a defect.
 
 mod agents;
+mod audit;
 mod engine;
 mod mcp;
 mod meeting;
@@ -14,6 +15,7 @@ mod view;
 use std::time::Duration;
 
 pub use agents::*;
+pub use audit::*;
 pub use engine::*;
 pub use mcp::*;
 pub use meeting::*;
