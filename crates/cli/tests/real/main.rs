@@ -9,6 +9,7 @@
 
 mod agent;
 mod demo;
+mod events;
 mod help;
 mod inbox;
 mod kit;
