@@ -37,5 +37,5 @@ pub use publish::{
 };
 pub use read::{Backlog, Hint, Hints, History, HistoryError, Logged, RawMessage, Scan, ScanError};
 pub use request::{ApiError, RequestError};
-pub use sign::{Identity, Received, Signing, VouchError};
+pub use sign::{Identity, Received, Signing, VouchError, is_sealed};
 pub use task::{Done, ExecuteError, TaskLog};

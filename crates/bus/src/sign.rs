@@ -7,6 +7,7 @@
 
 mod creds;
 mod evidence;
+mod seal;
 mod senders;
 mod trust;
 
@@ -45,6 +46,7 @@ use crate::{
 
 pub use creds::{CredsError, user_of};
 pub(crate) use creds::{claims, part};
+pub use seal::is_sealed;
 use senders::{Known, Senders};
 use trust::Believed;
 pub use trust::VouchError;

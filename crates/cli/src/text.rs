@@ -82,6 +82,19 @@ pub(crate) fn moment(text: &str) -> Result<Time, Fault> {
     })
 }
 
+/// A moment of the past from the command line: RFC 3339, or a span back from now as `2h`.
+///
+/// # Errors
+/// When it is neither.
+pub(crate) fn moment_back(text: &str) -> Result<Time, String> {
+    if let Ok(Span(span)) = text.parse() {
+        return Ok(clock::now().minus(span));
+    }
+    text.parse().map_err(|_no_time: sinew_model::time::TimeError| {
+        "say 2026-05-10T14:23:01Z, or a span back from now as 90s or 2h".to_owned()
+    })
+}
+
 /// A span from the command line, as `20s`.
 ///
 /// # Errors

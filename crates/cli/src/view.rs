@@ -7,7 +7,7 @@ use std::path::Path;
 use sinew_bus::Bus;
 use sinew_model::TaskId;
 use sinew_server::context::Context;
-use sinew_views::{Projection, Store, task::Candidates};
+use sinew_views::{EventView, Projection, Store, task::Candidates};
 
 use crate::{exit::Fault, target::Target};
 
@@ -19,18 +19,38 @@ pub(crate) fn path_in(data_dir: &Path) -> std::path::PathBuf {
     data_dir.join(FILE)
 }
 
+/// The file of the view of events in a data folder.
+const EVENTS_FILE: &str = "events.db";
+
+/// Opens the view of events and brings it up to the stream.
+///
+/// # Errors
+/// When it can't be opened, or the stream can't be read.
+pub(crate) async fn events(target: &Target, bus: &Bus) -> anyhow::Result<EventView> {
+    let subjects = bus.subjects().clone();
+    let view = match data_dir(target) {
+        Some(folder) => EventView::open(folder.join(EVENTS_FILE), subjects).await?,
+        None => EventView::open_in_memory(subjects).await?,
+    };
+    view.catch_up(bus).await?;
+    Ok(view)
+}
+
+/// The data folder whose files are of the target's org: those that `sinew up` serves, and no other.
+fn data_dir(target: &Target) -> Option<&Path> {
+    let own = target.own_context().filter(|(_, context)| context.org == target.config.org);
+    own.map(|(_, Context { data_dir, .. })| data_dir.as_path()).filter(|folder| folder.is_dir())
+}
+
 /// Opens the view and brings it up to the stream.
 ///
 /// # Errors
 /// When it can't be opened, or the stream can't be read.
 pub(crate) async fn open(target: &Target, bus: &Bus) -> anyhow::Result<Store> {
     let subjects = bus.subjects().clone();
-    // The file is of the org that `sinew up` serves, and of no other.
-    let own = target.own_context().filter(|(_, context)| context.org == target.config.org);
-    let data_dir = own.map(|(_, Context { data_dir, .. })| data_dir);
-    let store = match data_dir {
-        Some(folder) if folder.is_dir() => Store::open(path_in(folder), subjects).await?,
-        Some(_) | None => Store::open_in_memory(subjects).await?,
+    let store = match data_dir(target) {
+        Some(folder) => Store::open(path_in(folder), subjects).await?,
+        None => Store::open_in_memory(subjects).await?,
     };
     let projection = Projection::new(store);
     projection.catch_up(bus).await?;

@@ -8,12 +8,13 @@
 //! everything else serves; [`schedule`] is how it recurs; [`claim`] stands for what does not fit a
 //! message; [`meeting`] is how agents decide together; [`mail`], [`event`], [`presence`], [`card`]
 //! and [`control`] are the other envelopes; [`signature`] says whom they are from, and [`evidence`]
-//! what is kept of those that are not; [`grant`] says who may do what, and [`org`] when controllers
+//! what is kept of those that are not; [`audit`] chains what is kept for later; [`grant`] says who may do what, and [`org`] when controllers
 //! are where; [`team`] says who there may be, [`scale`] how many of each are needed, [`lease`] who of
 //! several controllers says so, and [`health`] how they fare; [`stream`] is where all of it is
 //! stored; [`limits`] bounds all of it;
 //! [`schema`] tells it to other languages.
 
+pub mod audit;
 pub mod card;
 pub mod claim;
 pub mod control;

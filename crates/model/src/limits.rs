@@ -2,6 +2,7 @@
 //! and is not here is a defect.
 
 mod agents;
+mod audit;
 mod engine;
 mod flood;
 mod mcp;
@@ -15,6 +16,7 @@ mod view;
 use std::time::Duration;
 
 pub use agents::*;
+pub use audit::*;
 pub use engine::*;
 pub use flood::*;
 pub use mcp::*;

@@ -12,6 +12,7 @@
 //! or the new one and always a whole one, and a rebuild that was interrupted leaves nothing but
 //! tables that the next rebuild drops.
 
+mod layout;
 mod schema;
 
 use std::{
@@ -25,8 +26,11 @@ use sinew_bus::clock;
 use sinew_model::{Subjects, Time, limits};
 use tokio::sync::{Semaphore, watch};
 
+use crate::task;
+
+pub(crate) use layout::{Layout, Said};
 pub(crate) use schema::{
-    VERSION, add_generation, checkpoint, drop_other_generations, live, make_live, set_checkpoint,
+    add_generation, checkpoint, drop_other_generations, live, make_live, set_checkpoint,
     tables_version,
 };
 
@@ -42,6 +46,7 @@ pub struct Store {
 
 #[derive(Debug)]
 struct Inner {
+    layout: &'static Layout,
     subjects: Subjects,
     /// `None`: in memory, where all share the one connection.
     path: Option<PathBuf>,
@@ -183,7 +188,7 @@ impl Store {
     /// # Errors
     /// See [`OpenError`].
     pub async fn open(path: impl Into<PathBuf>, subjects: Subjects) -> Result<Self, OpenError> {
-        Self::open_at(Some(path.into()), subjects).await
+        Self::open_at(Some(path.into()), subjects, &task::LAYOUT).await
     }
 
     /// Opens views that are gone with the last clone of the store.
@@ -191,10 +196,15 @@ impl Store {
     /// # Errors
     /// See [`OpenError`].
     pub async fn open_in_memory(subjects: Subjects) -> Result<Self, OpenError> {
-        Self::open_at(None, subjects).await
+        Self::open_at(None, subjects, &task::LAYOUT).await
     }
 
-    async fn open_at(path: Option<PathBuf>, subjects: Subjects) -> Result<Self, OpenError> {
+    /// Opens views of another kind than tasks; without a path in memory.
+    pub(crate) async fn open_at(
+        path: Option<PathBuf>,
+        subjects: Subjects,
+        layout: &'static Layout,
+    ) -> Result<Self, OpenError> {
         if let Some(folder) = path.as_deref().and_then(Path::parent) {
             tokio::fs::create_dir_all(folder).await.map_err(|source| OpenError::Folder {
                 path: path.clone().unwrap_or_default(),
@@ -204,12 +214,15 @@ impl Store {
         let mut tries = 0;
         loop {
             let (place, names) = (path.clone(), subjects.clone());
-            let opened = tokio::task::spawn_blocking(move || open_writer(place.as_deref(), &names))
-                .await
-                .map_err(OpenError::Stopped)?;
+            let opened =
+                tokio::task::spawn_blocking(move || open_writer(place.as_deref(), &names, layout))
+                    .await
+                    .map_err(OpenError::Stopped)?;
             tries += 1;
             match opened {
-                Ok((writer, reached)) => return Ok(Self::new(path, subjects, writer, reached)),
+                Ok((writer, reached)) => {
+                    return Ok(Self::new(path, subjects, layout, writer, reached));
+                }
                 Err(OpenError::Unusable { source, .. })
                     if is_busy(&source) && tries < OPEN_TRIES =>
                 {
@@ -220,8 +233,15 @@ impl Store {
         }
     }
 
-    fn new(path: Option<PathBuf>, subjects: Subjects, writer: Connection, reached: u64) -> Self {
+    fn new(
+        path: Option<PathBuf>,
+        subjects: Subjects,
+        layout: &'static Layout,
+        writer: Connection,
+        reached: u64,
+    ) -> Self {
         let inner = Inner {
+            layout,
             subjects,
             path,
             writer: Mutex::new(writer),
@@ -236,6 +256,11 @@ impl Store {
     #[must_use]
     pub fn subjects(&self) -> &Subjects {
         &self.inner.subjects
+    }
+
+    /// What kind of view this is.
+    pub(crate) fn layout(&self) -> &'static Layout {
+        self.inner.layout
     }
 
     /// How far the live view has read its stream.
@@ -363,7 +388,11 @@ fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     Ok(reader)
 }
 
-fn open_writer(path: Option<&Path>, subjects: &Subjects) -> Result<(Connection, u64), OpenError> {
+fn open_writer(
+    path: Option<&Path>,
+    subjects: &Subjects,
+    layout: &Layout,
+) -> Result<(Connection, u64), OpenError> {
     let shown = path.unwrap_or_else(|| Path::new(":memory:"));
     let unusable = |source| OpenError::Unusable { path: shown.to_owned(), source };
     let opened = match path {
@@ -372,7 +401,7 @@ fn open_writer(path: Option<&Path>, subjects: &Subjects) -> Result<(Connection, 
     };
     let mut writer = opened.map_err(unusable)?;
     schema::tune(&writer).map_err(unusable)?;
-    schema::prepare(&mut writer, shown, subjects)?;
+    schema::prepare(&mut writer, shown, subjects, layout)?;
     let (_, checkpoint) = live(&writer).map_err(unusable)?;
     Ok((writer, checkpoint.seq))
 }

@@ -15,7 +15,13 @@ mod follow;
 mod query;
 mod row;
 mod source;
+mod tables;
 mod waits;
+
+use sinew_bus::RawMessage;
+use sinew_model::{Entry, Subjects, stream::TASK_LOG, task::Change};
+
+use crate::store::{Layout, Said};
 
 pub use build::{Build, BuildError, Why};
 pub use fold::{FoldError, VoidKind};
@@ -25,3 +31,25 @@ pub use query::{
 };
 pub use row::TaskRow;
 pub use waits::News;
+
+/// What the view of tasks is made of.
+pub(crate) static LAYOUT: Layout = Layout {
+    // `Sinw`.
+    application: 0x5369_6e77,
+    version: tables::VERSION,
+    tables: tables::TABLES,
+    views: &tables::VIEWS,
+    stream: TASK_LOG,
+    filter: |subjects| subjects.logs().to_string(),
+    said,
+    fold: fold::fold_entries,
+};
+
+fn said(subjects: &Subjects, raw: &RawMessage) -> Option<Said> {
+    let entry = Entry::decode(subjects, &raw.subject, &raw.payload).ok()?;
+    let created = |change| {
+        if let Change::Created { assignment, .. } = change { Some(assignment) } else { None }
+    };
+    let assignment = created(entry.change);
+    Some(Said { by: entry.by.role, assignment })
+}

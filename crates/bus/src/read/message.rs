@@ -32,6 +32,20 @@ impl RawMessage {
         header(self.headers.as_ref(), name)
     }
 
+    /// All headers, sorted by name; several values of one name in their order.
+    #[must_use]
+    pub fn headers(&self) -> Vec<(String, String)> {
+        let named = |(name, values): (&HeaderName, &Vec<HeaderValue>)| {
+            let name = name.to_string();
+            let pair = move |value: &HeaderValue| (name.clone(), value.to_string());
+            values.iter().map(pair).collect::<Vec<_>>()
+        };
+        let map = self.headers.as_ref();
+        let mut all: Vec<_> = map.into_iter().flat_map(HeaderMap::iter).flat_map(named).collect();
+        all.sort_by(|one, other| one.0.cmp(&other.0));
+        all
+    }
+
     /// Reads the answer to a direct get; `None` where it is not one.
     pub(super) fn from_direct(message: async_nats::Message) -> Option<Self> {
         let said = |name| header(message.headers.as_ref(), name);

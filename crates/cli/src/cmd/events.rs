@@ -1,4 +1,9 @@
-//! `sinew events`: telling the org what was done, and hearing it.
+//! `sinew events`: telling the org what was done, hearing it, finding it, and keeping it.
+
+mod export;
+mod replay;
+mod search;
+mod verify;
 
 use serde_json::{Value, json};
 use sinew_agent::{Client, Emission};
@@ -19,11 +24,16 @@ use crate::{
 /// Characters of an event's details that a line shows.
 const WIDE: usize = 100;
 
-/// Tell the org what was done, and hear it.
+/// Tell the org what was done, hear it, find it and keep it.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
     Emit(EmitArgs),
     Tail(TailArgs),
+    Search(search::SearchArgs),
+    Replay(replay::ReplayArgs),
+    Export(export::ExportArgs),
+    Archive(export::ArchiveArgs),
+    Verify(verify::VerifyArgs),
 }
 
 /// Tell the org that something was done.
@@ -69,6 +79,11 @@ pub(crate) async fn run(command: Command, global: &Global, out: Out) -> anyhow::
     match command {
         Command::Emit(args) => emit(args, global, out).await,
         Command::Tail(args) => tail(&args, global, out).await,
+        Command::Search(args) => search::run(args, global, out).await,
+        Command::Replay(args) => replay::run(args, global, out).await,
+        Command::Export(args) => export::export(args, global, out).await,
+        Command::Archive(args) => export::archive(args, global, out).await,
+        Command::Verify(args) => verify::run(&args, out),
     }
 }
 

@@ -10,6 +10,7 @@
 mod agent;
 mod demo;
 mod deploy;
+mod events;
 mod help;
 mod inbox;
 mod kit;

@@ -1,19 +1,12 @@
-//! The tables of a view's file, and whose file it is. Everything here is one version of the
-//! schema: a change to a table is a new [`VERSION`], and a file of an earlier one is emptied.
+//! The tables of a view's file, and whose file it is. What a view holds besides the tables here is
+//! said by its [`Layout`].
 
 use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 use sinew_model::{Subjects, Time, limits};
 
-use super::{Checkpoint, OpenError};
-
-/// The version of the tables below, and of how they are filled: a view of version 3 could miss
-/// entries that a server which had not caught up did not show.
-pub(crate) const VERSION: i64 = 4;
-
-/// What SQLite keeps in the file's header to say whose it is: `Sinw`.
-const APPLICATION: i64 = 0x5369_6e77;
+use super::{Checkpoint, Layout, OpenError};
 
 /// Prepared statements that a connection keeps.
 const STATEMENTS: usize = 64;
@@ -32,89 +25,6 @@ CREATE TABLE checkpoint (
 CREATE UNIQUE INDEX checkpoint_live ON checkpoint (live) WHERE live = 1;
 ";
 
-/// The tables that exist once per generation, for which `{g}` stands.
-const GENERATION: &str = "
-CREATE TABLE tasks_{g} (
-    task_id      TEXT NOT NULL PRIMARY KEY,
-    first_seq    INTEGER,
-    role         TEXT,
-    delegator    TEXT,
-    title        TEXT,
-    parent       TEXT,
-    depth        INTEGER NOT NULL,
-    priority     TEXT,
-    phase        TEXT,
-    epoch        INTEGER NOT NULL,
-    queue_seq    INTEGER,
-    not_before   INTEGER,
-    attempts     INTEGER NOT NULL,
-    failures     INTEGER NOT NULL,
-    message      TEXT,
-    percent      INTEGER,
-    instance     TEXT,
-    created_at   INTEGER NOT NULL,
-    started_at   INTEGER,
-    updated_at   INTEGER NOT NULL,
-    ended_at     INTEGER,
-    due          INTEGER NOT NULL,
-    result       TEXT,
-    result_bytes INTEGER,
-    dead         TEXT,
-    cause        TEXT,
-    last_seq     INTEGER NOT NULL,
-    voids        INTEGER NOT NULL,
-    asked        TEXT,
-    -- The delegator by its own signature; null where there is none.
-    delegated_by TEXT,
-    -- The model's fold, on which the next entry builds. Last, since it is large and seldom read.
-    state        TEXT NOT NULL
-) STRICT;
-CREATE UNIQUE INDEX tasks_{g}_first     ON tasks_{g} (first_seq);
-CREATE INDEX tasks_{g}_role      ON tasks_{g} (role, first_seq);
-CREATE INDEX tasks_{g}_counts    ON tasks_{g} (role, phase, first_seq);
-CREATE INDEX tasks_{g}_phase     ON tasks_{g} (phase, first_seq);
-CREATE INDEX tasks_{g}_delegator ON tasks_{g} (delegator, first_seq);
-CREATE INDEX tasks_{g}_parent    ON tasks_{g} (parent, first_seq);
-CREATE INDEX tasks_{g}_unended   ON tasks_{g} (first_seq) WHERE ended_at IS NULL;
--- What each waiting task waits for, and whether it is given up where that ends otherwise than
--- completed.
-CREATE TABLE waits_{g} (
-    task_id TEXT NOT NULL,
-    on_id   TEXT NOT NULL,
-    strict  INTEGER NOT NULL,
-    PRIMARY KEY (task_id, on_id)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX waits_{g}_on ON waits_{g} (on_id, task_id);
-CREATE TABLE entries_{g} (
-    seq         INTEGER PRIMARY KEY,
-    task_id     TEXT NOT NULL,
-    transition  TEXT NOT NULL,
-    at          INTEGER NOT NULL,
-    stored_at   INTEGER NOT NULL,
-    by_role     TEXT NOT NULL,
-    by_instance TEXT,
-    attempt     INTEGER,
-    body        TEXT NOT NULL,
-    -- By its signature; null where it has none.
-    sender      TEXT
-) STRICT;
-CREATE INDEX entries_{g}_task ON entries_{g} (task_id, seq);
-CREATE TABLE voids_{g} (
-    seq       INTEGER PRIMARY KEY,
-    task_id   TEXT,
-    subject   TEXT NOT NULL,
-    kind      TEXT NOT NULL,
-    reason    TEXT NOT NULL,
-    stored_at INTEGER NOT NULL,
-    body      TEXT NOT NULL
-) STRICT;
-CREATE INDEX voids_{g}_task ON voids_{g} (task_id, seq);
-CREATE INDEX voids_{g}_kind ON voids_{g} (kind);
-";
-
-/// The tables of a generation, by the name under which queries know them.
-const VIEWS: [&str; 4] = ["tasks", "waits", "entries", "voids"];
-
 /// What a connection is set to before it does anything.
 pub(super) fn tune(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(limits::VIEW_BUSY)?;
@@ -127,10 +37,11 @@ pub(super) fn prepare(
     connection: &mut Connection,
     path: &Path,
     subjects: &Subjects,
+    layout: &Layout,
 ) -> Result<(), OpenError> {
     let unusable = |source| OpenError::Unusable { path: path.to_owned(), source };
     // Whose file it is must be known before anything is written into it.
-    check_owner(connection, path, subjects)?;
+    check_owner(connection, path, subjects, layout)?;
     let mode = "PRAGMA journal_mode = WAL";
     connection.query_row(mode, [], |_| Ok(())).map_err(unusable)?;
     // A view can be built again, so a power cut may cost the newest transactions.
@@ -138,10 +49,10 @@ pub(super) fn prepare(
     let act =
         connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(unusable)?;
     // Again, since another process may have made the tables meanwhile.
-    if check_owner(&act, path, subjects)? == Found::Current {
+    if check_owner(&act, path, subjects, layout)? == Found::Current {
         return Ok(());
     }
-    make(&act, subjects).and_then(|()| act.commit()).map_err(unusable)
+    make(&act, subjects, layout).and_then(|()| act.commit()).map_err(unusable)
 }
 
 #[derive(PartialEq, Eq)]
@@ -156,6 +67,7 @@ fn check_owner(
     connection: &Connection,
     path: &Path,
     subjects: &Subjects,
+    layout: &Layout,
 ) -> Result<Found, OpenError> {
     let unusable = |source| OpenError::Unusable { path: path.to_owned(), source };
     let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
@@ -164,12 +76,12 @@ fn check_owner(
     if objects == 0 {
         return Ok(Found::Earlier);
     }
-    if number("application_id").map_err(unusable)? != APPLICATION {
+    if number("application_id").map_err(unusable)? != layout.application {
         return Err(OpenError::Foreign { path: path.to_owned() });
     }
     let found = number("user_version").map_err(unusable)?;
-    if found > VERSION {
-        return Err(OpenError::Later { path: path.to_owned(), found, known: VERSION });
+    if found > layout.version {
+        return Err(OpenError::Later { path: path.to_owned(), found, known: layout.version });
     }
     let owner = connection
         .query_row("SELECT root || '.org.' || org FROM owner", [], |row| row.get::<_, String>(0))
@@ -179,59 +91,67 @@ fn check_owner(
     if let Some(found) = owner.filter(|found| *found != wanted) {
         return Err(OpenError::OtherOrg { path: path.to_owned(), found, wanted });
     }
-    Ok(if found < VERSION { Found::Earlier } else { Found::Current })
+    Ok(if found < layout.version { Found::Earlier } else { Found::Current })
 }
 
 /// Empties the file and makes the tables of this version.
-fn make(act: &Transaction<'_>, subjects: &Subjects) -> rusqlite::Result<()> {
+fn make(act: &Transaction<'_>, subjects: &Subjects, layout: &Layout) -> rusqlite::Result<()> {
     let sql = "SELECT type, name FROM sqlite_master
                WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite~_%' ESCAPE '~'
-               ORDER BY type DESC";
+               -- Views stand on tables; an index of words goes with the tables that it keeps.
+               ORDER BY type DESC, sql LIKE 'CREATE VIRTUAL%' DESC";
     let old: Vec<(String, String)> = act
         .prepare(sql)?
         .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<Result<_, _>>()?;
     for (kind, name) in old {
-        act.execute_batch(&format!("DROP {kind} \"{}\"", name.replace('"', "\"\"")))?;
+        act.execute_batch(&format!("DROP {kind} IF EXISTS \"{}\"", name.replace('"', "\"\"")))?;
     }
     act.execute_batch(COMMON)?;
     let owner = params![subjects.root().as_str(), subjects.org().as_str()];
     act.execute("INSERT INTO owner (root, org) VALUES (?1, ?2)", owner)?;
-    act.pragma_update(None, "application_id", APPLICATION)?;
-    act.pragma_update(None, "user_version", VERSION)?;
-    let generation = add_generation(act)?;
-    make_live(act, generation)
+    act.pragma_update(None, "application_id", layout.application)?;
+    act.pragma_update(None, "user_version", layout.version)?;
+    let generation = add_generation(act, layout)?;
+    make_live(act, generation, layout)
 }
 
 /// Makes the empty tables of a new generation, which is not live yet.
-pub(crate) fn add_generation(act: &Transaction<'_>) -> rusqlite::Result<i64> {
+pub(crate) fn add_generation(act: &Transaction<'_>, layout: &Layout) -> rusqlite::Result<i64> {
     act.execute("INSERT INTO checkpoint (live, seq) VALUES (0, 0)", [])?;
     let generation = act.last_insert_rowid();
-    act.execute_batch(&GENERATION.replace("{g}", &generation.to_string()))?;
+    act.execute_batch(&layout.tables.replace("{g}", &generation.to_string()))?;
     Ok(generation)
 }
 
 /// Lets the queries see this generation, and drops all others.
-pub(crate) fn make_live(act: &Transaction<'_>, generation: i64) -> rusqlite::Result<()> {
+pub(crate) fn make_live(
+    act: &Transaction<'_>,
+    generation: i64,
+    layout: &Layout,
+) -> rusqlite::Result<()> {
     act.execute("UPDATE checkpoint SET live = 0 WHERE live = 1", [])?;
     act.execute("UPDATE checkpoint SET live = 1 WHERE generation = ?1", [generation])?;
-    for view in VIEWS {
+    for view in layout.views {
         act.execute_batch(&format!(
             "DROP VIEW IF EXISTS {view};
              CREATE VIEW {view} AS SELECT * FROM {view}_{generation};"
         ))?;
     }
-    drop_other_generations(act)
+    drop_other_generations(act, layout)
 }
 
 /// Drops what is not live: the generation of before, or what an interrupted rebuild left.
-pub(crate) fn drop_other_generations(act: &Transaction<'_>) -> rusqlite::Result<()> {
+pub(crate) fn drop_other_generations(
+    act: &Transaction<'_>,
+    layout: &Layout,
+) -> rusqlite::Result<()> {
     let old: Vec<i64> = act
         .prepare("SELECT generation FROM checkpoint WHERE live = 0")?
         .query_map([], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
     for generation in old {
-        for view in VIEWS {
+        for view in layout.views {
             act.execute_batch(&format!("DROP TABLE {view}_{generation}"))?;
         }
         act.execute("DELETE FROM checkpoint WHERE generation = ?1", [generation])?;

@@ -52,21 +52,22 @@ impl From<rusqlite::Error> for BuildError {
 }
 
 impl Store {
-    /// Begins to build the view of tasks again. A build that was begun before and is not live
+    /// Begins to build the view again. A build that was begun before and is not live
     /// yet is dropped: the newest wins.
     ///
     /// # Errors
     /// See [`FoldError`].
     pub async fn build_tasks(&self, why: Why) -> Result<Build, FoldError> {
+        let layout = self.layout();
         let (generation, live) = self
-            .write(|act, _| {
+            .write(move |act, _| {
                 let found = store::tables_version(act)?;
-                if found != store::VERSION {
-                    return Err(FoldError::OtherVersion { found, known: store::VERSION });
+                if found != layout.version {
+                    return Err(FoldError::OtherVersion { found, known: layout.version });
                 }
-                store::drop_other_generations(act)?;
+                store::drop_other_generations(act, layout)?;
                 let (live, _) = store::live(act)?;
-                Ok((store::add_generation(act)?, live))
+                Ok((store::add_generation(act, layout)?, live))
             })
             .await
             .map_err(FoldError::Stopped)??;
@@ -79,7 +80,12 @@ impl Store {
 }
 
 impl Build {
-    /// Folds a part of `TASK_LOG` into the view that is being built.
+    /// What kind of view is built.
+    pub(super) fn layout(&self) -> &'static store::Layout {
+        self.store.layout()
+    }
+
+    /// Folds a part of the stream into the view that is being built.
     ///
     /// # Errors
     /// See [`FoldError`].
@@ -93,10 +99,11 @@ impl Build {
     /// [`BuildError::Behind`] where the live view has folded more of the same stream.
     pub async fn make_live(&self) -> Result<Checkpoint, BuildError> {
         let (generation, replaces) = (self.generation, self.replaces);
+        let layout = self.store.layout();
         let done = self.store.write(move |act, _| {
             let found = store::tables_version(act)?;
-            if found != store::VERSION {
-                let known = store::VERSION;
+            if found != layout.version {
+                let known = layout.version;
                 return Err(BuildError::Fold(FoldError::OtherVersion { found, known }));
             }
             let built = store::checkpoint(act, generation)?.ok_or(FoldError::Superseded)?;
@@ -105,7 +112,7 @@ impl Build {
             if same && live.seq > built.seq {
                 return Err(BuildError::Behind { live: live.seq, built: built.seq });
             }
-            store::make_live(act, generation)?;
+            store::make_live(act, generation, layout)?;
             Ok(built)
         });
         let built = done.await.map_err(FoldError::Stopped)??;

@@ -132,7 +132,7 @@ pub(super) enum Target {
 }
 
 impl Store {
-    /// Folds a part of `TASK_LOG` into the live view. What the view has already is passed over.
+    /// Folds a part of the stream into the live view. What the view has already is passed over.
     /// Gives the checkpoint after it.
     ///
     /// # Errors
@@ -148,7 +148,8 @@ impl Store {
         target: Target,
         batch: Batch,
     ) -> Result<Checkpoint, FoldError> {
-        self.write(move |act, subjects| fold(act, subjects, target, &batch))
+        let layout = self.layout();
+        self.write(move |act, subjects| fold(act, subjects, layout, target, &batch))
             .await
             .map_err(FoldError::Stopped)?
     }
@@ -157,12 +158,13 @@ impl Store {
 fn fold(
     act: &Transaction<'_>,
     subjects: &Subjects,
+    layout: &store::Layout,
     target: Target,
     batch: &Batch,
 ) -> Result<Checkpoint, FoldError> {
     let found = store::tables_version(act)?;
-    if found != store::VERSION {
-        return Err(FoldError::OtherVersion { found, known: store::VERSION });
+    if found != layout.version {
+        return Err(FoldError::OtherVersion { found, known: layout.version });
     }
     let (generation, mut checkpoint) = match target {
         Target::Live => store::live(act)?,
@@ -173,13 +175,11 @@ fn fold(
     };
     compare(&checkpoint, batch)?;
     let before = checkpoint.seq;
-    let mut fold = Fold { act, subjects, generation, touched: BTreeMap::new() };
-    for message in batch.messages.iter().filter(|message| message.seq > before) {
-        fold.take(message)?;
-        checkpoint.seq = message.seq;
-        checkpoint.stored_at = Some(message.stored_at);
+    (layout.fold)(act, subjects, generation, batch, before)?;
+    if let Some(newest) = batch.messages.iter().rfind(|message| message.seq > before) {
+        checkpoint.seq = newest.seq;
+        checkpoint.stored_at = Some(newest.stored_at);
     }
-    fold.finish()?;
     if batch.through > checkpoint.seq {
         checkpoint.seq = batch.through;
         checkpoint.stored_at = None;
@@ -187,6 +187,21 @@ fn fold(
     checkpoint.stream = Some(batch.stream.clone());
     store::set_checkpoint(act, generation, &checkpoint)?;
     Ok(checkpoint)
+}
+
+/// Folds the entries of a batch into the tables of tasks.
+pub(super) fn fold_entries(
+    act: &Transaction<'_>,
+    subjects: &Subjects,
+    generation: i64,
+    batch: &Batch,
+    before: u64,
+) -> Result<(), FoldError> {
+    let mut fold = Fold { act, subjects, generation, touched: BTreeMap::new() };
+    for message in batch.messages.iter().filter(|message| message.seq > before) {
+        fold.take(message)?;
+    }
+    fold.finish()
 }
 
 /// Refuses a batch that does not continue what the view holds.

@@ -1,4 +1,4 @@
-//! Keeps the view of tasks up with `TASK_LOG`: once, for ever, or anew from the beginning.
+//! Keeps a view up with its stream: once, for ever, or anew from the beginning.
 //!
 //! A view is of one stream. Where the stream was deleted and made again, or a server lost its
 //! newest writes, the view holds what no stream says any more: it is rebuilt, without being asked.
@@ -19,10 +19,10 @@ use super::{
 };
 use crate::{
     message::{Batch, Message},
-    store::{Checkpoint, QueryError, Store},
+    store::{Checkpoint, Layout, QueryError, Store},
 };
 
-/// The projection of one org's tasks. Any number of them, in any number of processes, may work on
+/// The projection of one org's stream. Any number of them, in any number of processes, may work on
 /// one file.
 #[derive(Clone, Debug)]
 pub struct Projection {
@@ -34,22 +34,22 @@ pub struct Projection {
 #[non_exhaustive]
 pub enum FollowError {
     /// The stream could not be looked at.
-    #[error("the stream of the log of tasks could not be looked at")]
+    #[error("the stream of the view could not be looked at")]
     Look(#[from] RequestError),
     /// The stream could not be read.
-    #[error("the log of tasks could not be read")]
+    #[error("the stream of the view could not be read")]
     Read(#[from] ScanError),
     /// The view could not be written.
-    #[error("the log of tasks could not be folded into the view")]
+    #[error("the stream could not be folded into the view")]
     Fold(#[from] FoldError),
     /// The view could not be read.
     #[error("the view's checkpoint could not be read")]
     Query(#[from] QueryError),
     /// There is no stream to rebuild from.
-    #[error("there is no log of tasks yet")]
+    #[error("there is no stream yet that the view could be of")]
     NoStream,
     /// The stream or the view changed under the reader each time it began anew.
-    #[error("the log of tasks and its view kept changing")]
+    #[error("the stream and its view kept changing")]
     Unsettled,
 }
 
@@ -78,6 +78,13 @@ enum Sink<'a> {
 }
 
 impl Sink<'_> {
+    fn layout(self) -> &'static Layout {
+        match self {
+            Self::Live(store) => store.layout(),
+            Self::Build(build) => build.layout(),
+        }
+    }
+
     async fn fold(self, batch: Batch) -> Result<Checkpoint, FoldError> {
         match self {
             Self::Live(store) => store.fold_tasks(batch).await,
@@ -99,6 +106,10 @@ impl Projection {
         &self.store
     }
 
+    fn layout(&self) -> &'static Layout {
+        self.store.layout()
+    }
+
     /// Folds everything that the stream holds at the time of the call, and gives the sequence up
     /// to which the view is complete. Without a stream there is nothing to fold: streams are made
     /// at first use.
@@ -111,9 +122,11 @@ impl Projection {
             // First the view, then the stream: the other way round, a view that another process
             // has just moved on would seem to be ahead of the stream.
             let checkpoint = self.store.checkpoint().await?;
-            let Some(source) = source::look(bus).await? else { return Ok(checkpoint.seq) };
+            let Some(source) = source::look(bus, self.layout()).await? else {
+                return Ok(checkpoint.seq);
+            };
             let done = if rebuild || source.is_other(&checkpoint) {
-                tracing::warn!("the log of tasks is another than the view's; rebuilding the view");
+                tracing::warn!("the stream is another than the view's; rebuilding the view");
                 self.build(bus, Why::OtherStream).await
             } else {
                 read_to(bus, Sink::Live(&self.store), checkpoint.seq, &source).await
@@ -136,7 +149,7 @@ impl Projection {
     /// See [`FollowError`].
     pub async fn rebuild(&self, bus: &Bus) -> Result<u64, FollowError> {
         let checkpoint = self.store.checkpoint().await?;
-        let source = source::look(bus).await?.ok_or(FollowError::NoStream)?;
+        let source = source::look(bus, self.layout()).await?.ok_or(FollowError::NoStream)?;
         let other = source.is_other(&checkpoint);
         self.build(bus, if other { Why::OtherStream } else { Why::Asked }).await
     }
@@ -158,10 +171,10 @@ impl Projection {
                 return Err(fault);
             }
             if matches!(fault, FollowError::NoStream) {
-                tracing::debug!("waiting for the log of tasks");
+                tracing::debug!("waiting for the stream of the view");
             } else {
                 let error: &dyn std::error::Error = &fault;
-                tracing::warn!(error, "following the log of tasks begins again");
+                tracing::warn!(error, "following the stream of the view begins again");
             }
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
@@ -185,15 +198,17 @@ impl Projection {
     ) -> Result<std::convert::Infallible, FollowError> {
         self.catch_up(bus).await?;
         let mut checkpoint = self.store.checkpoint().await?;
-        let Some(source) = source::look(bus).await? else { return Err(FollowError::NoStream) };
-        let mut reader = source::read(bus, checkpoint.seq).await?;
+        let Some(source) = source::look(bus, self.layout()).await? else {
+            return Err(FollowError::NoStream);
+        };
+        let mut reader = source::read(bus, self.layout(), checkpoint.seq).await?;
         *pause = VIEW_RETRY.0;
         let mut looked = clock::instant();
         loop {
-            let messages = gather(bus, &mut reader).await?;
+            let messages = gather(bus, self.layout(), &mut reader).await?;
             if looked.elapsed() >= VIEW_SOURCE_EVERY {
                 checkpoint = self.store.checkpoint().await?;
-                let now = source::look(bus).await?.ok_or(FollowError::NoStream)?;
+                let now = source::look(bus, self.layout()).await?.ok_or(FollowError::NoStream)?;
                 if now.is_other(&checkpoint) {
                     return Err(FoldError::OtherStream.into());
                 }
@@ -209,7 +224,7 @@ impl Projection {
         let build = self.store.build_tasks(why).await?;
         let mut after = 0;
         for _ in 0..VIEW_REBUILD_ROUNDS {
-            let source = source::look(bus).await?.ok_or(FollowError::NoStream)?;
+            let source = source::look(bus, self.layout()).await?.ok_or(FollowError::NoStream)?;
             after = read_to(bus, Sink::Build(&build), after, &source).await?;
             match build.make_live().await {
                 Ok(checkpoint) => return Ok(checkpoint.seq),
@@ -243,9 +258,10 @@ async fn read_to(
     after: u64,
     source: &Source,
 ) -> Result<u64, FollowError> {
+    let layout = sink.layout();
     // The message at `after` itself is read again, so that the fold can see whether it is still
     // the one that it was.
-    let mut reader = source::read(bus, after).await?;
+    let mut reader = source::read(bus, layout, after).await?;
     read_with(bus, &mut reader, sink, after, source).await
 }
 
@@ -257,6 +273,7 @@ async fn read_with(
     mut after: u64,
     source: &Source,
 ) -> Result<u64, FollowError> {
+    let layout = sink.layout();
     loop {
         let (mut messages, mut bytes, mut end) = (Vec::new(), 0_usize, false);
         while !end && messages.len() < VIEW_BATCH_ENTRIES && bytes < VIEW_BATCH_BYTES {
@@ -266,7 +283,7 @@ async fn read_with(
             };
             end = raw.seq >= source.last_seq;
             bytes = bytes.saturating_add(raw.payload.len());
-            messages.push(source::message(bus, raw).await?);
+            messages.push(source::message(bus, layout, raw).await?);
         }
         let newest = messages.last().map_or(after, |message: &Message| message.seq);
         let through = if end { newest.max(source.last_seq) } else { newest };
@@ -280,19 +297,23 @@ async fn read_with(
 }
 
 /// What comes next: a batch that is full, or all that is there; nothing after a long silence.
-async fn gather(bus: &Bus, reader: &mut Scan) -> Result<Vec<Message>, FollowError> {
+async fn gather(
+    bus: &Bus,
+    layout: &Layout,
+    reader: &mut Scan,
+) -> Result<Vec<Message>, FollowError> {
     let Ok(first) = tokio::time::timeout(VIEW_SOURCE_EVERY, reader.next()).await else {
         return Ok(Vec::new());
     };
     let first = first?;
     let mut bytes = first.payload.len();
-    let mut messages = vec![source::message(bus, first).await?];
+    let mut messages = vec![source::message(bus, layout, first).await?];
     while reader.pending() > 0 && messages.len() < VIEW_BATCH_ENTRIES && bytes < VIEW_BATCH_BYTES {
         // What is pending is on its way; if the way is broken, what is here must not wait for it.
         let Ok(next) = tokio::time::timeout(VIEW_LINGER, reader.next()).await else { break };
         let raw = next?;
         bytes = bytes.saturating_add(raw.payload.len());
-        messages.push(source::message(bus, raw).await?);
+        messages.push(source::message(bus, layout, raw).await?);
     }
     Ok(messages)
 }
@@ -316,15 +337,16 @@ mod tests {
 
         let subjects = Subjects::new(Root::default(), org);
         let store = Store::open_in_memory(subjects).await.unwrap();
-        let mut reader = source::read(&bus, 0).await.unwrap();
+        let sink = Sink::Live(&store);
+        let layout = sink.layout();
+        let mut reader = source::read(&bus, layout, 0).await.unwrap();
         assert_eq!(reader.pending(), 0);
 
         for number in 0..3 {
             let subject = format!("genbrain.org.acme.tasks.t{number}.created");
             bus.call(&subject, "{}").await.unwrap();
         }
-        let source = source::look(&bus).await.unwrap().unwrap();
-        let sink = Sink::Live(&store);
+        let source = source::look(&bus, layout).await.unwrap().unwrap();
         assert_eq!(read_with(&bus, &mut reader, sink, 0, &source).await.unwrap(), 3);
         assert_eq!(store.voids(None, 0).await.unwrap().len(), 3);
     }

@@ -1,21 +1,17 @@
-//! How the log of tasks is read: the one place of this crate that knows the stream.
+//! How the stream of a view is read, and who sent what it holds.
 
 use serde::Deserialize;
 use serde_json::Value;
 use sinew_bus::{Bus, RawMessage, RequestError, Scan, ScanError};
 use sinew_model::{
-    Entry, header,
+    header,
     signature::{Policy, Verdict},
-    task::Change,
 };
 
 use crate::{
     message::{Message, Origin},
-    store::Checkpoint,
+    store::{Checkpoint, Layout},
 };
-
-/// The stream that holds the log of every task.
-const STREAM: &str = "TASK_LOG";
 
 /// The server's number for a stream that is not there.
 const STREAM_NOT_FOUND: u32 = 10_059;
@@ -38,7 +34,7 @@ impl Source {
 }
 
 /// Looks at the stream; `None` where there is none.
-pub(super) async fn look(bus: &Bus) -> Result<Option<Source>, RequestError> {
+pub(super) async fn look(bus: &Bus, layout: &Layout) -> Result<Option<Source>, RequestError> {
     #[derive(Deserialize)]
     struct Info {
         created: String,
@@ -48,24 +44,28 @@ pub(super) async fn look(bus: &Bus) -> Result<Option<Source>, RequestError> {
     struct State {
         last_seq: u64,
     }
-    match bus.api::<Info>(&format!("STREAM.INFO.{STREAM}"), &Value::Null).await {
+    match bus.api::<Info>(&format!("STREAM.INFO.{}", layout.stream), &Value::Null).await {
         Ok(info) => Ok(Some(Source { created: info.created, last_seq: info.state.last_seq })),
         Err(fault) if fault.refusal() == Some(STREAM_NOT_FOUND) => Ok(None),
         Err(fault) => Err(fault),
     }
 }
 
-/// Reads the log of the org's tasks from a sequence on, and then live.
-pub(super) async fn read(bus: &Bus, from: u64) -> Result<Scan, ScanError> {
-    bus.scan(STREAM, bus.subjects().logs().as_str(), from).await
+/// Reads the stream from a sequence on, and then live.
+pub(super) async fn read(bus: &Bus, layout: &Layout, from: u64) -> Result<Scan, ScanError> {
+    bus.scan(layout.stream, &(layout.filter)(bus.subjects()), from).await
 }
 
 /// What the fold needs of a message.
 ///
 /// # Errors
 /// When it can't be known who sent it.
-pub(super) async fn message(bus: &Bus, raw: RawMessage) -> Result<Message, RequestError> {
-    let origin = origin(bus, &raw).await?;
+pub(super) async fn message(
+    bus: &Bus,
+    layout: &Layout,
+    raw: RawMessage,
+) -> Result<Message, RequestError> {
+    let origin = origin(bus, layout, &raw).await?;
     Ok(Message {
         expected: raw.header(header::EXPECTED_SEQ).and_then(|text| text.parse().ok()),
         token: raw.header(header::MSG_ID).map(str::to_owned),
@@ -77,25 +77,22 @@ pub(super) async fn message(bus: &Bus, raw: RawMessage) -> Result<Message, Reque
     })
 }
 
-/// Who sent an entry, and whether it is to be taken. What is no entry is void whoever sent it.
-async fn origin(bus: &Bus, raw: &RawMessage) -> Result<Origin, RequestError> {
+/// Who sent a message, and whether it is to be taken. What says nothing is void whoever sent it.
+async fn origin(bus: &Bus, layout: &Layout, raw: &RawMessage) -> Result<Origin, RequestError> {
     let identity = bus.identity();
     let judged = identity.policy == Policy::Require || raw.header(header::SIGNATURE).is_some();
     if !judged || identity.policy == Policy::Off {
         return Ok(Origin::default());
     }
-    let Ok(entry) = Entry::decode(bus.subjects(), &raw.subject, &raw.payload) else {
-        return Ok(Origin::default());
-    };
-    let (received, by) = (raw.received(), &entry.by.role);
-    let verdict = bus.verify(&received, Some(by)).await?;
+    let Some(said) = (layout.said)(bus.subjects(), raw) else { return Ok(Origin::default()) };
+    let received = raw.received();
+    let verdict = bus.verify(&received, Some(&said.by)).await?;
     if !bus.takes(&verdict) {
         return Ok(Origin { refused: Some(verdict.to_string()), ..Origin::default() });
     }
-    let delegator = if let Change::Created { assignment, .. } = &entry.change {
-        bus.verify_delegator(&verdict, assignment, raw.time).await?
-    } else {
-        Verdict::Unsigned
+    let delegator = match &said.assignment {
+        Some(assignment) => bus.verify_delegator(&verdict, assignment, raw.time).await?,
+        None => Verdict::Unsigned,
     };
     let name = |verdict: &Verdict| verdict.sender().map(ToString::to_string);
     Ok(Origin { sender: name(&verdict), delegator: name(&delegator), refused: None })
