@@ -30,6 +30,7 @@ pub mod lease;
 pub mod limits;
 pub mod mail;
 pub mod meeting;
+pub mod metric;
 pub mod org;
 pub mod presence;
 pub mod retry;

@@ -1,6 +1,7 @@
 //! What others look at: routes over HTTP, which one listener serves together.
 
 pub mod health;
+pub mod metrics;
 
 use axum::Router;
 use tokio::net::TcpListener;

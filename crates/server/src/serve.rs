@@ -221,7 +221,8 @@ async fn answer(
 ) -> Result<(), ServeError> {
     // A copy, since whoever set it up may look at its address still.
     let listener = copied(&listener).map_err(ServeError::Face)?;
-    face::listen(listener, face::health::router(checkup), stop).await.map_err(ServeError::Face)
+    let routes = face::health::router(checkup.clone()).merge(face::metrics::router(checkup));
+    face::listen(listener, routes, stop).await.map_err(ServeError::Face)
 }
 
 fn copied(listener: &TcpListener) -> std::io::Result<TcpListener> {

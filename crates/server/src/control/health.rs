@@ -6,17 +6,39 @@ use std::{
     time::Duration,
 };
 
-use sinew_bus::{Bus, Outgoing, clock};
+use sinew_bus::{Bus, Outgoing, clock, read::StreamState};
 use sinew_model::{
+    Role,
     health::Health,
     limits::{HEALTH_EVERY, HEALTH_PATIENCE, HEARTBEAT_EVERY, VIEW_BEHIND},
-    stream::{AGENT_TASKS, SYSTEM, TASK_LOG},
+    stream::{AGENT_MAIL, AGENT_TASKS, ORG_EVENTS, SYSTEM, TASK_LOG},
 };
-use sinew_views::Store;
+use sinew_views::{
+    Store,
+    task::{Count, VoidKind},
+};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{presence::Presence, standing::Standing};
+
+/// The streams whose size is told: those that grow with the work.
+const MEASURED: [&str; 4] = [AGENT_TASKS, TASK_LOG, AGENT_MAIL, ORG_EVENTS];
+
+/// All that is told in numbers. What could not be had is left out, since a zero would be a claim.
+#[derive(Debug)]
+pub(crate) struct Sample {
+    /// How the server fares.
+    pub(crate) health: Health,
+    /// How many tasks of each role stand where.
+    pub(crate) tasks: Vec<Count>,
+    /// How many entries changed no task.
+    pub(crate) voids: Vec<(VoidKind, u64)>,
+    /// The role of each agent that is heard.
+    pub(crate) agents: Vec<Role>,
+    /// What the streams hold.
+    pub(crate) streams: Vec<(&'static str, StreamState)>,
+}
 
 /// Looks at one server. Clones look at the same one.
 #[derive(Clone, Debug)]
@@ -93,11 +115,26 @@ impl Checkup {
         }
     }
 
-    async fn stream(
-        &self,
-        stream: &str,
-        of: impl Fn(&sinew_bus::read::StreamState) -> u64,
-    ) -> Result<u64, String> {
+    /// Looks at all that can be counted.
+    pub(crate) async fn sample(&self) -> Sample {
+        let it = &*self.0;
+        let health = self.look().await;
+        let (mut tasks, mut voids) = (Vec::new(), Vec::new());
+        if let Some(view) = &it.view {
+            // What a view that can't be asked would have said is missing; `health` says why.
+            tasks = view.counts().await.unwrap_or_default();
+            voids = view.void_counts().await.unwrap_or_default();
+        }
+        let agents = it.presence.living().into_iter().map(|heartbeat| heartbeat.role).collect();
+        let mut streams = Vec::new();
+        for stream in MEASURED {
+            let asked = timeout(HEALTH_PATIENCE, it.bus.stream_state(stream)).await;
+            streams.extend(asked.ok().and_then(Result::ok).map(|state| (stream, state)));
+        }
+        Sample { health, tasks, voids, agents, streams }
+    }
+
+    async fn stream(&self, stream: &str, of: impl Fn(&StreamState) -> u64) -> Result<u64, String> {
         match timeout(HEALTH_PATIENCE, self.0.bus.stream_state(stream)).await {
             Ok(Ok(state)) => Ok(of(&state)),
             Ok(Err(error)) => Err(error.to_string()),

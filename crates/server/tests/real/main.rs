@@ -14,6 +14,7 @@ mod forged;
 #[cfg(feature = "mcp")]
 mod mcp;
 mod meeting;
+mod metrics;
 mod org;
 mod orphan;
 mod room;
