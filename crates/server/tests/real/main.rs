@@ -10,6 +10,8 @@ mod attack;
 mod bodies;
 mod engine;
 mod forged;
+#[cfg(feature = "keda")]
+mod keda;
 #[cfg(feature = "mcp")]
 mod mcp;
 mod meeting;
