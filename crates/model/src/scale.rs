@@ -6,6 +6,7 @@
 //! it ends.
 
 pub mod fleet;
+pub mod outside;
 
 mod policy;
 mod rates;

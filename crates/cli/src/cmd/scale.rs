@@ -1,10 +1,12 @@
 //! `sinew scale …`, and what `up` and `server` have to do with scaling and health.
 
 mod extras;
+mod outside;
 pub(crate) mod run;
 pub(crate) mod status;
 
 pub(crate) use extras::{Extras, HEALTH, reach};
+pub(crate) use outside::{Askers, Outside};
 
 use crate::{args::Global, exit::Code, output::Out};
 

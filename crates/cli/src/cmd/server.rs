@@ -56,6 +56,9 @@ pub(crate) struct Args {
     /// Where /healthz and /readyz answer; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS:PORT", default_value = scale::HEALTH)]
     health: SocketAddr,
+    /// Who else may ask how a team is scaled.
+    #[command(flatten)]
+    outside: scale::Askers,
     /// Serve every other org of the context's data folder too, while it is used
     #[arg(long)]
     orgs: bool,
@@ -76,6 +79,7 @@ pub(crate) async fn run(args: Args, global: &Global, out: Out) -> anyhow::Result
     let mut places = Places::new(&args.data_dir, args.topology.as_deref(), args.mcp_port);
     places.statement = target.statement()?;
     let extras = Extras::open(args.team.as_deref(), args.health, false).await?;
+    let extras = extras.asked_by(args.outside.bind(&target.config.tls).await?);
     let all = async {
         let stop = stop.gently.clone();
         let stop_others = stop.child_token();
@@ -149,10 +153,12 @@ pub(crate) async fn serve_on(
     let ready = json!({
         "event": "ready", "url": shown, "org": org, "dataDir": data_dir,
         "healthUrl": extras.health_url(), "mcpUrl": mcp_url,
+        "kedaUrl": extras.keda_url(),
     });
     let login = if shown == url { "" } else { "   # and the login" };
+    let keda = extras.keda_url().map(|url| format!(", and KEDA on {url}")).unwrap_or_default();
     let text = format!(
-        "sinew serves {org} on {shown}, and MCP hosts on {mcp_url}\nnext, in another terminal:\n  \
+        "sinew serves {org} on {shown}, and MCP hosts on {mcp_url}{keda}\nnext, in another terminal:\n  \
            export {}={shown} {}={org}{login}\n  \
            sinew agent run --role cto -- wc -w",
         env::URL,

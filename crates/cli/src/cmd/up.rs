@@ -254,11 +254,7 @@ type Boxed<E> = BoxFuture<'static, Result<(), E>>;
 ///
 /// # Errors
 /// What either ended with.
-pub(crate) async fn both(
-    org: Boxed<sinew_server::ServeError>,
-    hosts: Boxed<HttpError>,
-) -> anyhow::Result<()> {
-    let org = async { Ok::<_, anyhow::Error>(org.await?) };
+pub(crate) async fn both(org: Boxed<anyhow::Error>, hosts: Boxed<HttpError>) -> anyhow::Result<()> {
     let hosts = async { Ok::<_, anyhow::Error>(hosts.await?) };
     tokio::try_join!(org, hosts)?;
     Ok(())

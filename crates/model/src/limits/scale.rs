@@ -124,3 +124,7 @@ pub const TEAM_EVENTS: usize = 1_024;
 
 /// Roles whose consumers are taken away at one look, so that no signal waits for it.
 pub const RETIRED_AT_ONCE: usize = 20;
+
+/// Streams of answers that scalers of somebody else's may hold open at once: one for each role of a
+/// team, from two of them.
+pub const OUTSIDE_STREAMS: usize = 2 * TEAM_ROLES;

@@ -11,6 +11,8 @@ mod bodies;
 mod engine;
 mod flood;
 mod forged;
+#[cfg(feature = "keda")]
+mod keda;
 #[cfg(feature = "mcp")]
 mod mcp;
 mod meeting;

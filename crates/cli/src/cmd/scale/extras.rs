@@ -9,10 +9,11 @@ use std::{
 
 use anyhow::Context as _;
 use sinew_bus::{Auth, Bus, Config, clock};
-use sinew_server::{ServeError, Settings, actuate::Launch, serve, team::TeamFile};
+use sinew_server::{Settings, actuate::Launch, serve, team::TeamFile};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::Outside;
 use crate::{
     cmd::GUARD,
     env,
@@ -35,6 +36,7 @@ pub(crate) struct Extras {
     starts: bool,
     listener: Arc<TcpListener>,
     address: SocketAddr,
+    outside: Outside,
 }
 
 impl Extras {
@@ -65,7 +67,24 @@ impl Extras {
                 .hint("name another --health ADDRESS:PORT")
         })?;
         let address = listener.local_addr()?;
-        Ok(Self { team, starts, listener: Arc::new(listener), address })
+        Ok(Self {
+            team,
+            starts,
+            listener: Arc::new(listener),
+            address,
+            outside: Outside::default(),
+        })
+    }
+
+    /// With scalers of somebody else's, who may ask.
+    pub(crate) fn asked_by(mut self, outside: Outside) -> Self {
+        self.outside = outside;
+        self
+    }
+
+    /// Where KEDA may ask.
+    pub(crate) fn keda_url(&self) -> Option<String> {
+        self.outside.keda()
     }
 
     /// Where health is told.
@@ -104,30 +123,38 @@ impl Extras {
         Ok(())
     }
 
-    /// Serves, and takes up changes of the team meanwhile.
+    /// Serves, answers who asks, and takes up changes of the team meanwhile.
     ///
     /// # Errors
-    /// As [`serve()`].
+    /// As [`serve()`], and when nobody can be answered any more.
     pub(crate) async fn serve(
         self,
         bus: Bus,
         settings: Settings,
         stop: CancellationToken,
-    ) -> Result<(), ServeError> {
+    ) -> anyhow::Result<()> {
+        let asked = self.outside.run(bus.clone(), stop.clone());
         let following = async {
             if let Some(team) = self.team {
                 team.follow(stop.clone()).await;
             }
         };
-        let (served, ()) = tokio::join!(
+        let (served, asked, ()) = tokio::join!(
             async {
                 let served = serve(bus, settings, stop.clone()).await;
                 stop.cancel();
                 served
             },
+            async {
+                let asked = asked.await;
+                if asked.is_err() {
+                    stop.cancel();
+                }
+                asked
+            },
             following
         );
-        served
+        served.map_err(anyhow::Error::from).and(asked)
     }
 }
 

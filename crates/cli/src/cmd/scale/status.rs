@@ -6,7 +6,7 @@ use sinew_model::{
     Time,
     health::{Crashing, Health},
     lease::{LeaseName, LeaseRecord},
-    limits::{HEALTH_READ, HEALTH_SILENCE, SIGNAL_EVERY},
+    limits::{HEALTH_READ, HEALTH_SILENCE},
     scale::{RoleSignal, Signal},
     stream::SYSTEM,
 };
@@ -118,7 +118,7 @@ pub(crate) async fn look(bus: &Bus) -> anyhow::Result<Option<Status>> {
         scaler: leader(bus, LeaseName::Scaler, now).await?,
         actuator,
         at: signal.at,
-        stale: now.since(signal.at) > 3 * SIGNAL_EVERY,
+        stale: signal.is_stale(now),
         roles: signal.roles,
         crashing,
     }))
