@@ -38,7 +38,7 @@ pub(crate) const GUARD: &str = "guard";
 pub(crate) async fn run(cli: Cli, out: Out) -> anyhow::Result<Code> {
     let global = cli.global;
     match cli.command {
-        Command::Up(args) => up::run(args, &global, out).await,
+        Command::Up(args) => Box::pin(up::run(args, &global, out)).await,
         Command::Server(args) => Box::pin(server::run(args, &global, out)).await,
         Command::Agent(command) => agent::run(command, &global, out).await,
         Command::Task(command) => task::run(command, &global, out).await,

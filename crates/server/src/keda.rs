@@ -30,6 +30,9 @@ use wire::{
 #[expect(
     missing_docs,
     unused_qualifications,
+    clippy::pedantic,
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
     reason = "the contract is KEDA's, and so is its code"
 )]
 pub mod wire {
@@ -186,7 +189,7 @@ impl Scaler {
         let question = self.question(asked)?;
         let permit = Arc::clone(&self.streams)
             .try_acquire_owned()
-            .map_err(|_| Status::resource_exhausted("too many streams are open"))?;
+            .map_err(|_all_taken| Status::resource_exhausted("too many streams are open"))?;
         let answers = follow::answers(self.latest.clone(), question)
             .map(move |answer| {
                 let _open = &permit;

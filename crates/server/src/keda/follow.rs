@@ -50,9 +50,8 @@ impl Told {
     async fn listen(&self, bus: &Bus, hints: &mut Hints) {
         loop {
             self.read(bus).await;
-            match tokio::time::timeout(SIGNAL_EVERY, hints.next()).await {
-                Ok(None) => return,
-                Ok(Some(_)) | Err(_) => {}
+            if let Ok(None) = tokio::time::timeout(SIGNAL_EVERY, hints.next()).await {
+                return;
             }
         }
     }

@@ -51,7 +51,7 @@ impl Askers {
             KedaError::NoCertificate => Fault::usage(error.to_string())
                 .hint("name --tls-cert FILE and --tls-key FILE")
                 .into(),
-            _ => anyhow::Error::from(error),
+            KedaError::File { .. } | KedaError::Broken(_) | _ => anyhow::Error::from(error),
         })?;
         Ok(Outside { keda: Some(face) })
     }
