@@ -310,8 +310,8 @@ fn known(uri: &str) -> Result<Address, ErrorData> {
     Address::parse(uri).ok_or_else(|| {
         let uri: String = uri.chars().take(100).collect();
         let text = format!(
-            "there is no resource {uri:?}: there are sinew://queue, sinew://inbox, sinew://org and \
-             sinew://tasks/ID"
+            "there is no resource {uri:?}: there are sinew://queue, sinew://inbox, \
+             sinew://meetings, sinew://org, sinew://tasks/ID and sinew://meetings/ID"
         );
         ErrorData::resource_not_found(text, None)
     })

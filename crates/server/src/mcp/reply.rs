@@ -2,6 +2,8 @@
 //! are results of the tool and not errors of the protocol, because hosts keep the latter from the
 //! model.
 
+mod team;
+
 use std::{error::Error, fmt};
 
 use rmcp::model::{CallToolResult, ContentBlock};

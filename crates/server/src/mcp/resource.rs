@@ -7,18 +7,20 @@ use rmcp::model::{Resource, ResourceContents, ResourceTemplate};
 use serde::Serialize;
 use serde_json::json;
 use sinew_bus::{Hints, clock};
-use sinew_model::{Band, TaskId, limits::MCP_NOTIFY_EVERY};
+use sinew_model::{Band, MeetingId, TaskId, limits::MCP_NOTIFY_EVERY, stream::Shelf};
 
 use super::{
     hub::Hub,
     reply::Told,
-    tools::{agent, inbox, look},
+    tools::{agent, inbox, look, meeting},
 };
 
 /// What every resource is.
 const JSON: &str = "application/json";
 /// What the address of a task begins with.
 const TASKS: &str = "sinew://tasks/";
+/// What the address of a meeting's minutes begins with.
+const MEETINGS: &str = "sinew://meetings/";
 
 /// A resource that there is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +33,10 @@ pub(crate) enum Address {
     Org,
     /// A task.
     Task(TaskId),
+    /// The meetings that wait for the session's role.
+    Invitations,
+    /// The minutes of a meeting.
+    Minutes(MeetingId),
 }
 
 impl Address {
@@ -40,7 +46,12 @@ impl Address {
             "sinew://inbox" => Some(Self::Inbox),
             "sinew://queue" => Some(Self::Queue),
             "sinew://org" => Some(Self::Org),
-            _ => Some(Self::Task(uri.strip_prefix(TASKS)?.parse().ok()?)),
+            "sinew://meetings" => Some(Self::Invitations),
+            _ => match (uri.strip_prefix(TASKS), uri.strip_prefix(MEETINGS)) {
+                (Some(id), _) => Some(Self::Task(id.parse().ok()?)),
+                (None, Some(id)) => Some(Self::Minutes(id.parse().ok()?)),
+                (None, None) => None,
+            },
         }
     }
 
@@ -51,6 +62,8 @@ impl Address {
             Self::Queue => "sinew://queue".to_owned(),
             Self::Org => "sinew://org".to_owned(),
             Self::Task(id) => format!("{TASKS}{id}"),
+            Self::Invitations => "sinew://meetings".to_owned(),
+            Self::Minutes(id) => format!("{MEETINGS}{id}"),
         }
     }
 
@@ -60,6 +73,8 @@ impl Address {
             Self::Inbox => text(&inbox::inbox(hub, inbox::Read::default()).await?),
             Self::Org => text(&agent::teams(hub, agent::Capacity::default()).await?),
             Self::Task(id) => text(&look::current(hub, id).await?),
+            Self::Invitations => text(&meeting::invitations(hub).await?),
+            Self::Minutes(id) => text(&meeting::minutes(hub, id).await?),
             Self::Queue => text(&json!({
                 "role": hub.role(),
                 "queued": agent::queue_of(hub).await?,
@@ -73,11 +88,15 @@ impl Address {
     async fn hints(&self, hub: &Hub) -> Result<Option<Vec<Hints>>, Told> {
         let subjects = hub.bus().subjects();
         let filters = match self {
-            Self::Inbox => vec![subjects.inbox(hub.role())],
+            Self::Inbox => {
+                Shelf::ALL.iter().map(|shelf| shelf.subject(subjects, hub.role())).collect()
+            }
             Self::Queue => {
                 vec![subjects.tasks(hub.role(), Band::Normal), subjects.tasks_bands(hub.role())]
             }
             Self::Task(id) => vec![subjects.log(id)],
+            Self::Invitations => vec![subjects.meetings(hub.role())],
+            Self::Minutes(id) => vec![subjects.meeting(id)],
             Self::Org => return Ok(None),
         };
         let mut hints = Vec::with_capacity(filters.len());
@@ -112,6 +131,11 @@ pub(crate) fn all(role: &sinew_model::Role) -> Vec<Resource> {
             format!("The newest messages and reports to {role}. May be subscribed to."),
         ),
         resource(
+            Address::Invitations,
+            "meetings",
+            format!("The meetings that wait for {role} to join. May be subscribed to."),
+        ),
+        resource(
             Address::Org,
             "org",
             "The roles of the org: who is there, and how much work waits.".to_owned(),
@@ -124,6 +148,11 @@ pub(crate) fn templates() -> Vec<ResourceTemplate> {
     vec![
         ResourceTemplate::new(format!("{TASKS}{{taskId}}"), "task")
             .with_description("Where a task stands. May be subscribed to.")
+            .with_mime_type(JSON),
+        ResourceTemplate::new(format!("{MEETINGS}{{meetingId}}"), "minutes")
+            .with_description(
+                "The minutes of a meeting, also of one that goes on. May be subscribed to.",
+            )
             .with_mime_type(JSON),
     ]
 }
@@ -166,11 +195,21 @@ mod tests {
 
     #[test]
     fn an_address_is_one_that_there_is_or_none() {
-        for uri in ["sinew://inbox", "sinew://queue", "sinew://org", "sinew://tasks/t1"] {
+        for uri in [
+            "sinew://inbox",
+            "sinew://queue",
+            "sinew://org",
+            "sinew://tasks/t1",
+            "sinew://meetings",
+            "sinew://meetings/m1",
+        ] {
             assert_eq!(Address::parse(uri).unwrap().uri(), uri);
         }
         for uri in [
             "sinew://tasks/",
+            "sinew://meetings/",
+            "sinew://meetings/a.*",
+            "sinew://meetings/m1/../../org",
             "sinew://tasks/../inbox",
             "sinew://tasks/a/b",
             "sinew://tasks/a.b",

@@ -2,9 +2,11 @@
 //! arguments to its structured result, or to an error that says what to do next.
 
 pub(crate) mod agent;
+mod broadcast;
 mod event;
 pub(crate) mod inbox;
 pub(crate) mod look;
+pub(crate) mod meeting;
 mod task;
 mod work;
 
@@ -126,6 +128,8 @@ static TABLE: LazyLock<BTreeMap<String, Entry>> = LazyLock::new(|| {
         look::tools(),
         work::tools(),
         inbox::tools(),
+        broadcast::tools(),
+        meeting::tools(),
         event::tools(),
         agent::tools(),
     ];
@@ -133,7 +137,7 @@ static TABLE: LazyLock<BTreeMap<String, Entry>> = LazyLock::new(|| {
 });
 
 /// Other names that hosts may know a tool by. They are answered and not shown.
-const ALIASES: [(&str, &str); 7] = [
+const ALIASES: [(&str, &str); 21] = [
     ("complete_subtask", "complete_task"),
     ("complete_task_unverified", "complete_task"),
     ("get_inbox", "get_agent_inbox"),
@@ -141,6 +145,20 @@ const ALIASES: [(&str, &str); 7] = [
     ("emit_event", "publish_event"),
     ("tail_events", "search_events"),
     ("ask_question", "report_blocker"),
+    ("send_message", "send_to_agent"),
+    ("read_inbox", "take_messages"),
+    ("broadcast", "broadcast_message"),
+    ("open_meeting", "schedule_agent_meeting"),
+    ("start_agent_meeting", "join_agent_meeting"),
+    ("join_meeting", "join_agent_meeting"),
+    ("leave_meeting", "leave_agent_meeting"),
+    ("record_meeting_decision", "propose_meeting_decision"),
+    ("propose_decision", "propose_meeting_decision"),
+    ("cast_vote", "vote_on_proposal"),
+    ("close_meeting", "end_agent_meeting"),
+    ("get_upcoming_meetings", "list_meetings"),
+    ("send_meeting_report", "get_meeting_minutes"),
+    ("save_agent_profile", "describe_role"),
 ];
 
 /// Every tool that there is.

@@ -4,3 +4,4 @@ mod hostile;
 mod http;
 mod kit;
 mod story;
+mod team;

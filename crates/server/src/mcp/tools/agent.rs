@@ -1,28 +1,22 @@
-//! Who is there: agents, what they hold, which roles are paused, how much work waits.
-
-use std::collections::BTreeMap;
+//! Who is there: roles with what they can do, agents with what they hold, how much work waits.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sinew_agent::{
+    Query,
+    registry::{Known, Member},
+};
 use sinew_bus::clock;
-use sinew_bus::read::DepthError;
 use sinew_model::{
-    Address, InstanceId, Role, TaskId,
+    InstanceId, Role, TaskId, Time,
+    card::{Card, Description},
     control::Target,
-    limits::HEARTBEAT_SILENCE,
-    presence::Heartbeat,
-    stream::{AGENT_PRESENCE, AGENT_TASKS},
+    presence::standing::Standing,
 };
 
-use super::{
-    Call, Entry, Kind,
-    event::{NO_STREAM, newest},
-    tool,
-};
+use super::{Call, Entry, Kind, tool};
 use crate::mcp::{hub::Hub, reply::Told};
-
-/// Heartbeats that are looked at: those of a thousand instances within the last moments.
-const HEARTBEATS: u64 = 5_000;
 
 pub(super) fn tools() -> Vec<Entry> {
     vec![
@@ -30,12 +24,34 @@ pub(super) fn tools() -> Vec<Entry> {
             (
                 "discover_agents",
                 "List agents",
-                "Lists the agents that show signs of life: their role, whether they are idle, \
-                 busy, paused or draining, and what they hold. A role that is not here still takes \
-                 tasks: they wait until an agent of it starts.",
+                "Lists the agents that show signs of life: their role, how they stand, and what \
+                 they hold; all, or those of a role, with a skill, or in a state. A role that is \
+                 not here still takes tasks: they wait until an agent of it starts.",
             ),
             Kind::Reads,
             discover,
+        ),
+        tool(
+            (
+                "find_roles",
+                "Find a role for the work",
+                "Finds roles by name, by skill or by how they stand, also those that sleep, with \
+                 what they are for, what they are good at, which inputs they accept, and how much \
+                 work waits for them. Look here before you assign a task.",
+            ),
+            Kind::Reads,
+            find,
+        ),
+        tool(
+            (
+                "describe_role",
+                "Say what your role can do",
+                "Says what your own role is for, what it is good at, and which inputs it accepts. \
+                 What you leave out stays as it was. It outlives this session, and others find \
+                 your role by it.",
+            ),
+            Kind::Sets,
+            describe,
         ),
         tool(
             (
@@ -52,11 +68,34 @@ pub(super) fn tools() -> Vec<Entry> {
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-struct Discover {
-    /// Only agents of this role.
+struct Search {
+    /// Only this role.
     role: Option<Role>,
-    /// Only agents in this state: idle, busy, paused or draining.
+    /// Only roles with this skill.
+    #[serde(alias = "capability")]
+    skill: Option<String>,
+    /// Only what stands so: busy, idle, paused, draining, stale or asleep.
+    #[serde(alias = "state")]
     status: Option<String>,
+}
+
+impl Search {
+    fn query(self) -> Result<Query, Told> {
+        let state = match self.status {
+            None => None,
+            Some(word) => {
+                let known = Standing::ALL.into_iter().find(|it| it.word() == word);
+                let words: Vec<&str> = Standing::ALL.iter().map(|it| it.word()).collect();
+                Some(known.ok_or_else(|| {
+                    Told::new(
+                        format!("{:?} is no state", word.chars().take(64).collect::<String>()),
+                        format!("Call again with one of: {}.", words.join(", ")),
+                    )
+                })?)
+            }
+        };
+        Ok(Query { role: self.role, skill: self.skill, state })
+    }
 }
 
 /// An agent, for a model.
@@ -65,11 +104,25 @@ struct Discover {
 struct Agent {
     role: Role,
     instance: InstanceId,
-    /// idle, busy, paused or draining.
+    /// busy, idle, paused, draining or stale.
     status: &'static str,
     holds: Vec<TaskId>,
     /// How many tasks it holds at most.
     concurrency: usize,
+    heard_at: Time,
+}
+
+impl From<Member> for Agent {
+    fn from(it: Member) -> Self {
+        Self {
+            role: it.role,
+            instance: it.instance,
+            status: it.state.word(),
+            holds: it.holds,
+            concurrency: it.concurrency,
+            heard_at: it.heard_at,
+        }
+    }
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -77,45 +130,75 @@ struct Agents {
     agents: Vec<Agent>,
 }
 
-fn state(beat: &Heartbeat) -> &'static str {
-    match (beat.draining, beat.paused, beat.holds.is_empty()) {
-        (true, _, _) => "draining",
-        (false, true, _) => "paused",
-        (false, false, true) => "idle",
-        (false, false, false) => "busy",
+async fn discover(call: Call, given: Search) -> Result<Agents, Told> {
+    let query = given.query()?;
+    let state = query.state;
+    let known = call.hub.client().agents(&query).await?;
+    let members = known.into_iter().flat_map(|it| it.instances);
+    let suits = |it: &Member| state.is_none_or(|state| it.state == state);
+    Ok(Agents { agents: members.filter(suits).map(Agent::from).collect() })
+}
+
+/// A role, for a model.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Found {
+    role: Role,
+    /// busy, idle, paused, draining, stale or asleep.
+    status: &'static str,
+    /// What it is for, as it says itself: data, and no orders.
+    about: Option<String>,
+    skills: Vec<String>,
+    /// The JSON Schema of the inputs that it accepts; any if null.
+    accepts: Option<Value>,
+    /// Tasks that wait or are held.
+    queued: u64,
+    /// Agents that show signs of life.
+    agents: usize,
+}
+
+impl From<Known> for Found {
+    fn from(it: Known) -> Self {
+        let Known { role, state, card, queued, instances, .. } = it;
+        let (about, skills, accepts) = match card {
+            Some(Card { about, skills, accepts, .. }) => (Some(about), skills, accepts),
+            None => (None, Vec::new(), None),
+        };
+        let agents = instances.iter().filter(|it| it.state.is_awake()).count();
+        Self { role, status: state.word(), about, skills, accepts, queued, agents }
     }
 }
 
-/// The newest heartbeat of everybody who was heard a moment ago.
-async fn living(hub: &Hub) -> Result<Vec<Heartbeat>, Told> {
-    let filter = hub.bus().subjects().heartbeats();
-    let now = clock::now();
-    let mut heard: BTreeMap<InstanceId, Heartbeat> = BTreeMap::new();
-    for message in newest(hub, AGENT_PRESENCE, filter.as_str(), HEARTBEATS).await? {
-        let Ok(beat) = serde_json::from_slice::<Heartbeat>(&message.payload) else { continue };
-        let is_fresh = now.since(message.time) < HEARTBEAT_SILENCE;
-        if beat.leaving || !beat.is_of_agent() || !is_fresh {
-            heard.remove(&beat.instance);
-        } else {
-            heard.insert(beat.instance.clone(), beat);
-        }
-    }
-    Ok(heard.into_values().collect())
+#[derive(Debug, Serialize, JsonSchema)]
+struct Roles {
+    roles: Vec<Found>,
 }
 
-async fn discover(call: Call, given: Discover) -> Result<Agents, Told> {
-    let agents = living(&call.hub).await?.into_iter().map(|beat| Agent {
-        status: state(&beat),
-        holds: beat.holds.iter().map(|held| held.task_id.clone()).collect(),
-        concurrency: beat.concurrency,
-        role: beat.role,
-        instance: beat.instance,
-    });
-    let suits = |agent: &Agent| {
-        given.role.as_ref().is_none_or(|role| *role == agent.role)
-            && given.status.as_ref().is_none_or(|status| *status == agent.status)
-    };
-    Ok(Agents { agents: agents.filter(suits).collect() })
+async fn find(call: Call, given: Search) -> Result<Roles, Told> {
+    let known = call.hub.client().agents(&given.query()?).await?;
+    Ok(Roles { roles: known.into_iter().map(Found::from).collect() })
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+struct Describe {
+    /// What the role is for, in words for people and models.
+    #[serde(alias = "description")]
+    about: Option<String>,
+    /// What it is good at, instead of what was said before.
+    skills: Option<Vec<String>>,
+    /// The JSON Schema of the inputs that it accepts; true for any.
+    accepts: Option<Value>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct Described {
+    card: Card,
+}
+
+async fn describe(call: Call, given: Describe) -> Result<Described, Told> {
+    let Describe { about, skills, accepts } = given;
+    let what = Description { about, skills, accepts };
+    Ok(Described { card: call.hub.client().describe(call.hub.role(), &what).await? })
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -125,7 +208,7 @@ pub(in crate::mcp) struct Capacity {
     role: Option<Role>,
 }
 
-/// A role, for a model.
+/// How a role is occupied, for a model.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct Team {
@@ -151,63 +234,38 @@ pub(in crate::mcp) struct Teams {
     roles: Vec<Team>,
 }
 
-/// How many tasks each role has on its queue.
-async fn queues(hub: &Hub) -> Result<BTreeMap<Role, u64>, Told> {
-    let mut queues = BTreeMap::new();
-    let subjects = hub.bus().subjects();
-    for pattern in ["agents.*.tasks", "agents.*.tasks.*"] {
-        let counts = match hub.bus().depth(AGENT_TASKS, &subjects.pattern(pattern)).await {
-            Err(DepthError::Request { source, .. }) if source.refusal() == Some(NO_STREAM) => {
-                continue;
-            }
-            counts => counts
-                .map_err(|error| Told::passing(&error, "the queues can't be looked at now"))?,
-        };
-        for (subject, count) in counts {
-            if let Some(Address::Tasks(role, _)) = subjects.parse(&subject) {
-                let sum: &mut u64 = queues.entry(role).or_default();
-                *sum = sum.saturating_add(count);
-            }
-        }
-    }
-    Ok(queues)
-}
-
 /// How many tasks wait for the session's role, or are held by it.
 pub(in crate::mcp) async fn queue_of(hub: &Hub) -> Result<u64, Told> {
-    Ok(queues(hub).await?.remove(hub.role()).unwrap_or_default())
+    let query = Query { role: Some(hub.role().clone()), ..Query::default() };
+    let known = hub.client().agents(&query).await?;
+    Ok(known.first().map_or(0, |it| it.queued))
 }
 
 /// The roles of the org.
 pub(in crate::mcp) async fn teams(hub: &Hub, given: Capacity) -> Result<Teams, Told> {
-    let queues = queues(hub).await?;
-    let team = |role: &Role, queued: u64| Team {
-        role: role.clone(),
-        agents: 0,
-        places: 0,
-        held: 0,
-        queued,
-        paused: false,
-    };
-    let mut roles: BTreeMap<Role, Team> =
-        queues.iter().map(|(role, queued)| (role.clone(), team(role, *queued))).collect();
-    for beat in living(hub).await? {
-        let own = roles.entry(beat.role.clone()).or_insert_with(|| team(&beat.role, 0));
-        own.agents = own.agents.saturating_add(1);
-        own.places = own.places.saturating_add(beat.concurrency);
-        own.held = own.held.saturating_add(beat.holds.len());
+    let query = Query { role: given.role.clone(), ..Query::default() };
+    let known = hub.client().agents(&query).await?;
+    let mut roles: Vec<Team> = known
+        .into_iter()
+        .map(|it| Team {
+            agents: it.instances.iter().filter(|it| it.state.is_awake()).count(),
+            places: it.places.total,
+            held: it.places.taken,
+            queued: it.queued,
+            paused: false,
+            role: it.role,
+        })
+        .collect();
+    if let (Some(role), true) = (given.role, roles.is_empty()) {
+        roles.push(Team { role, agents: 0, places: 0, held: 0, queued: 0, paused: false });
     }
-    roles.retain(|role, _| given.role.as_ref().is_none_or(|wanted| wanted == role));
-    if let Some(role) = &given.role {
-        roles.entry(role.clone()).or_insert_with(|| team(role, 0));
-    }
-    for (role, team) in &mut roles {
-        let record = hub.client().control(&Target::Role(role.clone())).await;
+    for team in &mut roles {
+        let record = hub.client().control(&Target::Role(team.role.clone())).await;
         let record = record.map_err(|error| Told::passing(&error, "what holds can't be read"))?;
         team.paused = record.is_some_and(|record| record.paused(clock::now()).is_some());
     }
     let org = hub.bus().subjects().org().to_string();
-    Ok(Teams { org, you: hub.role().clone(), roles: roles.into_values().collect() })
+    Ok(Teams { org, you: hub.role().clone(), roles })
 }
 
 async fn capacity(call: Call, given: Capacity) -> Result<Teams, Told> {

@@ -82,7 +82,7 @@ pub(super) fn tools() -> Vec<Entry> {
 /// How urgent a task is.
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-enum Priority {
+pub(super) enum Priority {
     /// Before all others.
     #[serde(alias = "high")]
     Urgent,
@@ -94,7 +94,7 @@ enum Priority {
 }
 
 impl Priority {
-    const fn band(self) -> Band {
+    pub(super) const fn band(self) -> Band {
         match self {
             Self::Urgent => Band::Urgent,
             Self::Normal => Band::Normal,

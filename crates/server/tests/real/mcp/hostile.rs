@@ -37,6 +37,32 @@ async fn wrong_arguments_are_named_and_do_nothing() {
         ("get_task_tree", json!({ "task_id": "no-such" }), "there is no task"),
         ("publish_event", json!({ "action": " " }), "action"),
         ("search_events", json!({ "since": "yesterday" }), "yesterday"),
+        ("send_to_agent", json!({ "to_agent": "a.>", "message": "x" }), "role"),
+        ("send_to_agent", json!({ "to_agent": "broadcast", "message": "x" }), "broadcast"),
+        ("send_to_agent", json!({ "to_agent": "cto", "message": "x", "kind": "a\nb" }), "type"),
+        ("send_to_agent", json!({ "to_agent": "cto", "message": "x".repeat(2 << 20) }), "limit"),
+        ("send_to_agent", json!({ "to_agent": "cto", "message": 1, "priority": "now" }), "now"),
+        ("broadcast_message", json!({ "message": "x", "id": "a.*" }), "id"),
+        ("acknowledge_broadcast", json!({ "id": "../b" }), "id"),
+        ("get_acknowledgements", json!({ "id": "b" }), "no message"),
+        ("schedule_agent_meeting", json!({ "title": "x", "participants": [] }), "participants"),
+        ("schedule_agent_meeting", json!({ "title": "", "participants": ["cto"] }), "title"),
+        (
+            "schedule_agent_meeting",
+            json!({ "title": "x", "participants": ["cto", "cto"] }),
+            "twice",
+        ),
+        ("schedule_agent_meeting", json!({ "title": "x", "participants": ["a b"] }), "role"),
+        (
+            "schedule_agent_meeting",
+            json!({ "title": "x", "participants": ["cto"], "id": "a.>" }),
+            "id",
+        ),
+        ("join_agent_meeting", json!({ "meeting_id": "no-such" }), "no meeting"),
+        ("vote_on_proposal", json!({ "meeting_id": "m", "proposal": -1, "vote": "veto" }), "u32"),
+        ("vote_on_proposal", json!({ "meeting_id": "m", "proposal": 1, "vote": "yes" }), "yes"),
+        ("get_meeting_minutes", json!({ "meeting_id": "../m" }), "id"),
+        ("describe_role", json!({ "about": "x".repeat(100_000) }), "limit"),
     ] {
         let said = cto.call(tool, given.clone()).await;
         assert!(said.is_error, "{tool} {given}: {said:?}");
