@@ -48,6 +48,7 @@ impl Client {
         let mut told = Vec::new();
         let mut seen = BTreeSet::from([id.clone()]);
         let mut open = VecDeque::from([(id.clone(), None)]);
+        let mut stopped_at = None;
         while let Some((id, parent)) = open.pop_front() {
             if told.len() >= CANCELLED_TASKS {
                 let outcome = Cancelled::Unknown(format!(
@@ -56,8 +57,16 @@ impl Client {
                 told.push(CancelledTask { id, parent, outcome });
                 break;
             }
-            let (outcome, state) = self.cancel_one(&id, reason).await;
-            if let Some(state) = state {
+            let (mut outcome, found) = self.cancel_one(&id, reason).await;
+            if let Some((state, last_seq)) = found {
+                if parent.is_none() && outcome == Cancelled::Stopped {
+                    stopped_at = Some(last_seq);
+                }
+                // A controller may have been faster below a task that this call has stopped.
+                let by_this = stopped_at.is_some_and(|stopped| last_seq > stopped);
+                if by_this && outcome == Cancelled::TooLate(Transition::Cancelled) {
+                    outcome = Cancelled::Stopped;
+                }
                 for child in self.existing_children(&state).await {
                     if seen.insert(child.clone()) {
                         open.push_back((child, Some(id.clone())));
@@ -82,10 +91,10 @@ impl Client {
             if told.len() >= CANCELLED_TASKS {
                 break;
             }
-            let (outcome, state) = self.cancel_one(&id, reason).await;
+            let (outcome, found) = self.cancel_one(&id, reason).await;
             let other_end =
                 matches!(&outcome, Cancelled::TooLate(how) if *how != Transition::Cancelled);
-            if let Some(state) = state.filter(|_| other_end) {
+            if let Some((state, _)) = found.filter(|_| other_end) {
                 let below = self.below(&state).await;
                 open.extend(below.into_iter().filter(|child| seen.insert(child.clone())));
             }
@@ -101,8 +110,8 @@ impl Client {
         below
     }
 
-    /// Calls off this one task.
-    async fn cancel_one(&self, id: &TaskId, reason: &str) -> (Cancelled, Option<State>) {
+    /// Calls off this one task. Gives its state besides, and the sequence of its newest entry.
+    async fn cancel_one(&self, id: &TaskId, reason: &str) -> (Cancelled, Option<(State, u64)>) {
         let unknown = |error: &dyn std::error::Error| {
             (Cancelled::Unknown(crate::runtime::chain(error)), None)
         };
@@ -129,7 +138,8 @@ impl Client {
             // The controllers report it again.
             tracing::warn!(task = %id, %error, "the delegator was not told of the cancellation");
         }
-        (outcome, log.state().cloned())
+        let last_seq = log.last_seq();
+        (outcome, log.state().cloned().map(|state| (state, last_seq)))
     }
 
     /// What a task has delegated. What it recorded and had not yet carried out is carried out

@@ -53,7 +53,7 @@ pub(crate) struct Args {
     /// starts none
     #[arg(long, value_name = "FILE")]
     team: Option<PathBuf>,
-    /// Where /healthz and /readyz answer; port 0 takes a free one
+    /// Where /healthz, /readyz and /metrics answer; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS:PORT", default_value = scale::HEALTH)]
     health: SocketAddr,
     /// Who else may ask how a team is scaled.

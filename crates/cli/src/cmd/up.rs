@@ -77,7 +77,7 @@ pub(crate) struct Args {
     /// and goes
     #[arg(long, value_name = "FILE")]
     team: Option<PathBuf>,
-    /// Where /healthz and /readyz answer; port 0 takes a free one
+    /// Where /healthz, /readyz and /metrics answer; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS:PORT", default_value = scale::HEALTH)]
     health: SocketAddr,
     /// The port of the MCP server on 127.0.0.1, and no other; else the one of the last time, or

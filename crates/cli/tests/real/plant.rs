@@ -55,7 +55,7 @@ fn the_orgs_of_a_cluster_are_served_while_they_come_and_go() {
     let run = |args: &[&str]| place.get(&[&plant[..], args].concat());
     let serve = ["server", "--orgs", "--data-dir", "view", "--health", "127.0.0.1:0"];
     let mut server = place.start("server", &[&plant[..], &serve[..]].concat());
-    server.until_says("an org stirs");
+    server.until_says("sinew serves");
 
     // Two that are added while it runs: somebody works in each, and sees nothing of the other.
     for name in ["globex", "initech"] {

@@ -60,13 +60,20 @@ fn server(all: &mut Registry, sample: &Sample) {
     set(&ready, Labels::new(), u64::from(health.ready));
     let up = family(all, "uptime_seconds", "For how long the server has been up");
     set(&up, Labels::new(), health.up_seconds);
-    let lag = family(all, "view_lag_entries", "Entries of the task log that the view has not yet");
-    set(&lag, Labels::new(), health.log_seq.saturating_sub(health.view_seq));
+    // A sequence that can't be asked for is 0, which is true only where all is well.
+    let log_is_known = health.ready || health.log_seq > 0;
+    if log_is_known && (health.ready || health.view_seq > 0) {
+        let help = "Entries of the task log that the view has not yet";
+        let lag = family(all, "view_lag_entries", help);
+        set(&lag, Labels::new(), health.log_seq.saturating_sub(health.view_seq));
+    }
     let crashing = family(all, "crashing_roles", "Roles whose command does not stay up here");
     set(&crashing, Labels::new(), count(health.crashing.len()));
-    let entries = Counter::<u64>::default();
-    entries.inc_by(health.log_seq);
-    all.register("task_log_entries", "Entries that the task log ever got", entries);
+    if log_is_known {
+        let entries = Counter::<u64>::default();
+        entries.inc_by(health.log_seq);
+        all.register("task_log_entries", "Entries that the task log ever got", entries);
+    }
 }
 
 fn tasks(all: &mut Registry, sample: &Sample) {
