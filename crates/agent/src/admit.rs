@@ -8,6 +8,7 @@ use sinew_model::{
     Role,
     evidence::Refused,
     header,
+    limits::PULL_HEARTBEAT,
     signature::{Seen, Signature, Verdict},
 };
 
@@ -91,8 +92,10 @@ impl Admission {
     /// Whether the very same signature lies before it in the stream.
     async fn was_before(&self, it: &Received<'_>) -> Result<bool, ScanError> {
         let mut scan = self.bus.scan(self.stream, it.subject, 1).await?;
-        while scan.pending() > 0 {
-            let message = scan.next().await?;
+        // The message itself is the end, and not what the server says is pending: one that has not
+        // caught up says nothing is. If the message is purged meanwhile, nothing comes.
+        while let Ok(next) = tokio::time::timeout(PULL_HEARTBEAT, scan.next()).await {
+            let message = next?;
             if message.seq >= it.seq {
                 break;
             }
