@@ -59,6 +59,16 @@ pub enum EnsureError {
         #[source]
         source: RequestError,
     },
+    /// It is not there, and did not come while it was awaited.
+    #[error(
+        "the stream {name} is not there, and this login may not make it: the server of its org does \
+         (`sinew up` or `sinew server`), and none did within {} s",
+        ENSURE_PATIENCE.as_secs()
+    )]
+    NotMade {
+        /// The stream.
+        name: String,
+    },
 }
 
 /// Why a text is no overlay of the catalogue.
@@ -167,8 +177,9 @@ impl Topology {
         ensure_consumer(bus, AGENT_TASKS, &spec).await.map(|_| ())
     }
 
-    /// Makes a stream at its first use, and first those that it sources. One that is there is left
-    /// as it is: whoever operates the server decides about drift.
+    /// Makes a stream at its first use, and first those that it sources; a login that may not waits
+    /// until the server of its org has made it. One that is there is left as it is: whoever
+    /// operates the server decides about drift.
     ///
     /// # Errors
     /// See [`EnsureError`].
@@ -178,9 +189,18 @@ impl Topology {
             self.catalogue.stream(name).ok_or_else(unknown)
         };
         let spec = known(name)?;
+        let end = clock::instant() + ENSURE_PATIENCE;
         loop {
             if let Some(info) = info(bus, name).await? {
                 return Ok(differences(bus, spec, &info));
+            }
+            if !bus.may_create(name) {
+                // Whoever comes first to an org comes before its controllers.
+                if clock::instant() >= end {
+                    return Err(EnsureError::NotMade { name: name.to_owned() });
+                }
+                clock::pause(ENSURE_EVERY).await;
+                continue;
             }
             for source in &spec.sources {
                 let source = known(source.name)?;

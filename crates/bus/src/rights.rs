@@ -67,6 +67,11 @@ impl Bus {
         self.rights().may_publish(&format!("$JS.API.CONSUMER.CREATE.{stream}.{name}.{filter}"))
     }
 
+    /// Whether the login may make `stream`.
+    pub(crate) fn may_create(&self, stream: &str) -> bool {
+        self.rights().may_publish(&format!("$JS.API.STREAM.CREATE.{stream}"))
+    }
+
     /// Whether the login may read any single message of `stream`.
     #[must_use]
     pub fn may_read(&self, stream: &str) -> bool {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use sinew_agent::{Client, Delegation};
-use sinew_model::{grant::User, limits::ORG_STORAGE_BYTES};
+use sinew_bus::{EnsureError, Topology};
+use sinew_model::{grant::User, limits::ORG_STORAGE_BYTES, stream::AGENT_TASKS};
 use sinew_server::{
     account::Quota,
     control::org::{Pace, Tenants},
@@ -36,11 +37,8 @@ async fn an_org_that_stirs_is_served_and_one_that_is_quiet_is_left() {
     let tenants = Tenants::new(town.context().clone(), QUICK);
     let running = tokio::spawn(tenants.run(stop.clone()));
 
-    // The first connection brings the controllers, and they make the streams; this one is the last.
+    // The first connection brings the controllers, who make the streams; whoever came waits for them.
     let bus = town.bus("globex", &User::Agent(role("cto"))).await;
-    let is_made =
-        async || bus.stream_state("AGENT_CONTROL").await.map(drop).map_err(|it| it.to_string());
-    wait::until("the streams", LONG, is_made).await;
     let agent = sinew_agent::Runtime::new(bus.clone(), sinew_agent::Settings::new(role("cto")));
     let done = CancellationToken::new();
     let handler = |_task: sinew_agent::Context| async { Ok("done".into()) };
@@ -91,5 +89,16 @@ async fn an_org_that_stirs_is_served_and_one_that_is_quiet_is_left() {
     Box::pin(wait::until("no consumers", LONG, no_consumers)).await;
     stop.cancel();
     in_time("the controllers' end", running).await.expect("not panicking");
+    town.stop().await;
+}
+
+#[tokio::test]
+async fn who_may_not_make_a_stream_is_told_that_nobody_did() {
+    let town = Town::found().await;
+    town.add("globex", Quota { storage_bytes: ORG_STORAGE_BYTES, ..Quota::default() }).await;
+    let bus = town.bus("globex", &User::Agent(role("cto"))).await;
+    let topology = Topology::standard(&bus);
+    let none = topology.ensure_stream(&bus, AGENT_TASKS).await.expect_err("no server of the org");
+    assert!(matches!(&none, EnsureError::NotMade { name } if name == AGENT_TASKS), "{none:?}");
     town.stop().await;
 }
