@@ -12,6 +12,10 @@ use crate::{id::OrgId, time::Time};
 /// The kind of incident that is a user who sent so fast that others suffered.
 pub const FLOOD: &str = "flood";
 
+/// The kind of incident that is messages of one stream in another: somebody pulled from a queue
+/// and had the server answer onto a subject of that other stream.
+pub const ASTRAY: &str = "astray";
+
 /// An incident.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -20,10 +24,12 @@ pub struct Incident {
     pub at: Time,
     /// The org in which it was found.
     pub org_id: OrgId,
-    /// `flood`: a user sent so fast that others suffered.
+    /// `flood`: a user sent so fast that others suffered. `astray`: messages of one stream lie in
+    /// another.
     pub kind: String,
-    /// The public key of the user that did it.
-    pub user: String,
+    /// The public key of the user that did it; none where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
     /// What the user is called, where the org gave it its credentials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,

@@ -21,6 +21,7 @@ mod keys;
 mod local;
 mod orgs;
 mod record;
+mod refusals;
 mod traffic;
 
 pub use config::{Node, NodeError};
@@ -30,4 +31,5 @@ pub use orgs::{AccountError, Minted, Orgs, write_private};
 
 pub(crate) use config::block;
 pub use record::{Issued, Quota, Record, Revoke, SigningKey};
+pub use refusals::{Refusal, Refusals, Tried};
 pub(crate) use traffic::Total;

@@ -11,6 +11,8 @@
 //! how many instances each role is to have, [`health`] how this server fares, and [`standing`] is how
 //! the parts of one process tell each other where they stand.
 
+pub(crate) mod accepted;
+pub(crate) mod astray;
 pub(crate) mod lease;
 
 pub mod bodies;

@@ -50,6 +50,7 @@ use crate::context::{Context, ContextError};
 use crate::tls::{Encryption, TlsError};
 
 pub use find::{FindError, find};
+pub use folder::LOG_NAME;
 pub use guard::{GuardError, exec_guarded};
 
 /// What a stored message survives.

@@ -1,7 +1,7 @@
 //! Everything that runs beside the agents of one org, as one service: it keeps the view of the
 //! tasks up with their log, listens for signs of life, takes back what dead agents held, moves
-//! waiting tasks and meetings on, sees to ends, sweeps, makes streams again that were deleted, and commits for
-//! other processes.
+//! waiting tasks and meetings on, sees to ends, sweeps, makes streams again that were deleted,
+//! finds messages that lie astray, and commits for other processes.
 //! It may run twice for one org: each part decides by compare-and-set.
 
 use std::{path::PathBuf, sync::Arc};
@@ -15,6 +15,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     actuate::{Actuator, Launch},
     control::{
+        accepted::Accepted,
+        astray::Astray,
         bodies::{self, Collector},
         ends::Ends,
         health::Checkup,
@@ -91,6 +93,9 @@ pub enum ServeError {
     /// The views can't be opened.
     #[error("the views can't be opened")]
     Views(#[from] OpenError),
+    /// The views can't be asked.
+    #[error("the views can't be asked")]
+    Query(#[from] sinew_views::QueryError),
     /// The committer can't listen.
     #[error("the committer can't listen")]
     Commit(#[from] sinew_bus::ServeError),
@@ -133,6 +138,8 @@ pub async fn serve(
         bus.vouch(statement).await?;
     }
     let store = Store::open(settings.views, bus.subjects().clone()).await?;
+    let began = store.reached().await?;
+    let accepted = Accepted::new(bus.clone(), store.clone(), settings.pace, began)?;
     let projection = Projection::new(store);
     let presence = Presence::default();
     let committer = CommitService::bind(&bus, &COMMITTED).await?;
@@ -146,6 +153,7 @@ pub async fn serve(
     let meetings = Meetings::new(bus.clone())?;
 
     let collector = Collector::new(bus.clone(), settings.bodies);
+    let astray = Astray::new(bus.clone(), settings.topology.clone(), settings.streams.astray);
     let streams = Streams::new(bus.clone(), settings.topology, settings.streams);
     let scaled = Scaled::new(&bus, projection.store(), &presence)?;
     let (checkup, (team, launch)) = (scaled.checkup.clone(), (settings.team, settings.launch));
@@ -156,12 +164,14 @@ pub async fn serve(
     parts.add(|stop| committer.run(stop));
     parts.add(|stop| sweep.run(stop));
     parts.add(|stop| wake.run(stop));
+    parts.add(|stop| accepted.run(stop));
     parts.add(|stop| parked.run(stop));
     parts.add(|stop| recurring.run(stop));
     parts.add(|stop| meetings.run(stop));
     parts.add(|stop| orphans.run(stop));
     parts.add(|stop| collector.run(stop));
     parts.add(|stop| streams.run(stop));
+    parts.add(|stop| astray.run(stop));
     scaled.start(&mut parts, team, launch);
     if let Some(listener) = settings.listener {
         parts.add_fallible(|stop| answer(listener, checkup, stop));

@@ -9,6 +9,7 @@
 //! the live view until that is rebuilt, and absent afterwards. Tasks that have not ended are never
 //! purged, so a rebuild has all of them, unchanged.
 
+mod accepted;
 mod build;
 mod fold;
 mod follow;

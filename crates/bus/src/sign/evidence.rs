@@ -62,19 +62,19 @@ impl Bus {
         }
     }
 
-    /// Keeps the record of an incident, said by the role `by`. The same one leaves one record, however
-    /// many find it.
+    /// Keeps the record of an incident, said by the role `by`. One of the same kind and `id` leaves
+    /// one record, however many find it; the id is one token of a subject.
     ///
     /// # Errors
     /// In words, when it could not be stored.
     pub async fn keep_incident(
         &self,
         topology: &Topology,
-        incident: &Incident,
+        (id, incident): (&str, &Incident),
         by: &str,
     ) -> Result<(), String> {
         let by: Role = by.parse().map_err(|error: sinew_model::IdError| error.to_string())?;
-        let subject = self.subjects().incident(&incident.kind, &incident.user);
+        let subject = self.subjects().incident(&incident.kind, id);
         keep(self, topology, (subject, by), incident).await
     }
 }

@@ -72,7 +72,8 @@ fn line(record: &Record) -> String {
             (it.at, &it.verdict, format!("{}:{}", it.stream, it.seq), claimed, it.reason.clone())
         }
         Record::Incident(it) => {
-            let reason = format!("{}: {} ({})", it.user, it.found, it.done);
+            let who = it.user.as_deref().unwrap_or("somebody");
+            let reason = format!("{who}: {} ({})", it.found, it.done);
             (it.at, &it.kind, "-".to_owned(), it.name.as_deref().unwrap_or("-"), reason)
         }
     };

@@ -6,6 +6,7 @@ mod creds;
 mod incidents;
 mod init;
 mod list;
+mod refusals;
 mod remove;
 mod revoke;
 mod rotate;
@@ -43,6 +44,7 @@ pub(crate) enum Command {
     Rotate(rotate::Args),
     Revoke(revoke::Args),
     Incidents(incidents::Args),
+    Refusals(refusals::Args),
     Remove(remove::Args),
 }
 
@@ -60,6 +62,7 @@ pub(crate) async fn run(command: Command, global: &Global, out: Out) -> anyhow::
         Command::Rotate(args) => rotate::run(&args, &here()?, out).await,
         Command::Revoke(args) => revoke::run(&args, global.role.clone(), &here()?, out).await,
         Command::Incidents(args) => incidents::run(&args, &here()?, out),
+        Command::Refusals(args) => refusals::run(&args, &here()?, out),
         Command::Remove(args) => remove::run(&args, &here()?, out).await,
     }
 }

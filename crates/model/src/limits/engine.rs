@@ -43,6 +43,12 @@ pub const ENGINE_LOG_BYTES: u64 = 8 << 20;
 /// Log files of the engine that are kept.
 pub const ENGINE_LOG_FILES: u32 = 3;
 
+/// Refusals of the engine that are told apart: who was refused what, however often.
+pub const REFUSALS_TOLD: usize = 10_000;
+
+/// How much is kept of the subject of a refusal, in bytes.
+pub const REFUSAL_TEXT_BYTES: usize = 256;
+
 /// Lines of the engine's log that a failure shows.
 pub const ENGINE_LOG_LINES: usize = 20;
 

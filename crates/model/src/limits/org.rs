@@ -53,3 +53,7 @@ pub const GATHER_QUIET: Duration = Duration::from_millis(250);
 /// Readers at once, of one user, of a stream on which others have consumers with known names. Each
 /// takes a permission of its own, so there are few.
 pub const SCANS_OF_USER: usize = 8;
+
+/// Time between two looks for messages of one stream in another: they do no harm where they lie,
+/// and a look asks the server some thirty questions.
+pub const ASTRAY_EVERY: Duration = Duration::from_secs(60);

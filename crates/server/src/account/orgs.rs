@@ -543,7 +543,7 @@ impl Orgs {
     }
 }
 
-fn at(path: &Path) -> impl Fn(io::Error) -> AccountError {
+pub(super) fn at(path: &Path) -> impl Fn(io::Error) -> AccountError {
     let path = path.to_owned();
     move |source| AccountError::File { path: path.clone(), source }
 }

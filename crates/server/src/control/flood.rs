@@ -186,14 +186,15 @@ impl Guard {
                     at: clock::now(),
                     org_id: org.clone(),
                     kind: FLOOD.to_owned(),
-                    user: user.to_owned(),
+                    user: Some(user.to_owned()),
                     name: expelled.name,
                     found: head(&found, INCIDENT_TEXT_BYTES).to_owned(),
                     done: "it was revoked, and its connections were cut".to_owned(),
                     extra: serde_json::Map::new(),
                 };
                 let (guard, org) = (self.clone(), org.clone());
-                state.records.spawn(async move { guard.keep(&org, &incident).await });
+                let key = user.to_owned();
+                state.records.spawn(async move { guard.keep((&org, &key), &incident).await });
             }
             Ok(None) => {}
             Err(error) => tracing::error!(
@@ -218,8 +219,8 @@ impl Guard {
         Ok(expelled)
     }
 
-    async fn keep(&self, org: &OrgId, incident: &Incident) {
-        if let Err(error) = self.record(org, incident).await {
+    async fn keep(&self, (org, user): (&OrgId, &str), incident: &Incident) {
+        if let Err(error) = self.record((org, user), incident).await {
             tracing::error!(
                 %org,
                 error = &error as &dyn std::error::Error,
@@ -229,13 +230,13 @@ impl Guard {
     }
 
     /// Says it in the org itself, and that the user's signatures count no more.
-    async fn record(&self, org: &OrgId, incident: &Incident) -> Result<(), Fault> {
+    async fn record(&self, (org, user): (&OrgId, &str), incident: &Incident) -> Result<(), Fault> {
         let creds = self.orgs.ensure_local(org, &User::Server)?;
         let mut config = self.context.org_config(org, creds);
         config.name = format!("sinew guard of {org}");
         let bus = Bus::connect(config).await?;
         let topology = self.orgs.record(org)?.quota.topology(&bus)?;
-        bus.keep_incident(&topology, incident, CONTROLLERS).await.map_err(Fault::Keep)?;
+        bus.keep_incident(&topology, (user, incident), CONTROLLERS).await.map_err(Fault::Keep)?;
         bus.vouch(&self.orgs.statement(org)?).await?;
         Ok(())
     }

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use sinew_bus::{Bus, Topology, ensure::Ensured};
-use sinew_model::limits::STREAMS_EVERY;
+use sinew_model::limits::{ASTRAY_EVERY, STREAMS_EVERY};
 use tokio_util::sync::CancellationToken;
 
 /// How often it looks.
@@ -13,11 +13,13 @@ use tokio_util::sync::CancellationToken;
 pub struct Pace {
     /// Time between two looks at all streams.
     pub every: Duration,
+    /// Time between two looks for messages of one stream in another.
+    pub astray: Duration,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { every: STREAMS_EVERY }
+        Self { every: STREAMS_EVERY, astray: ASTRAY_EVERY }
     }
 }
 

@@ -19,8 +19,8 @@ use super::StartError;
 use crate::account::{Orgs, Quota};
 use crate::private;
 
-/// What the server logs. It starts a new file when one is full.
-pub(super) const LOG_NAME: &str = "nats-server.log";
+/// What the server logs, in the data folder. It starts a new file when one is full.
+pub const LOG_NAME: &str = "nats-server.log";
 
 /// Where the streams are.
 pub(super) const STORE_NAME: &str = "store";

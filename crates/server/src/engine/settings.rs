@@ -44,6 +44,7 @@ server_name: "{name}"
 listen: "127.0.0.1:{client}"
 http: "127.0.0.1:{monitor}"
 log_file: "{LOG_NAME}"
+logtime_utc: true
 log_size_limit: {ENGINE_LOG_BYTES}
 log_max_num: {ENGINE_LOG_FILES}
 jetstream {{

@@ -11,8 +11,8 @@ use sinew_model::{
     signature::Policy,
 };
 use sinew_server::{
-    account::{Directory, Orgs, Quota},
-    engine::{Config, Engine, State},
+    account::{Directory, Orgs, Quota, Refusal},
+    engine::{Config, Engine, LOG_NAME, State},
 };
 use sinew_testkit::TempDir;
 
@@ -96,7 +96,7 @@ impl Town {
 
     /// What the server has logged.
     pub(crate) fn log(&self) -> String {
-        let path = self.engine.context().data_dir.join("nats-server.log");
+        let path = self.engine.context().data_dir.join(LOG_NAME);
         std::fs::read_to_string(path).expect("a log")
     }
 
@@ -210,9 +210,12 @@ async fn every_cell_of_the_table_is_tried_and_is_as_the_table_says() {
     let untried: Vec<_> = all.filter(|cell| !tried.contains(cell)).collect();
     assert_eq!(untried, UNTRIED);
     assert!(forbidden >= 150, "only {forbidden} of {count} attempts were forbidden");
-    let log = town.log();
-    let seen = log.lines().filter(|line| line.contains("Violation")).count();
-    assert!(seen >= forbidden, "{forbidden} refusals, and {seen} of them in the server's log");
+    // The operator sees each of them, and whose it was.
+    let seen = town.orgs.refusals(&town.context().data_dir.join(LOG_NAME)).expect("a log");
+    let is_told = |it: &&Refusal| it.org.is_some() && it.name.is_some() && !it.subject.is_empty();
+    let told: u64 = seen.shown.iter().filter(is_told).map(|it| it.count).sum();
+    let forbidden = u64::try_from(forbidden).expect("a number");
+    assert!(told >= forbidden, "{forbidden} refusals, and {told} are shown");
     town.engine.stop().await;
 }
 

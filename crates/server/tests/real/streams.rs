@@ -54,7 +54,7 @@ impl Running {
         let mut settings = Settings::new(Topology::standard(&bus), it.dir.join("views.db"));
         let every = Duration::from_millis(200);
         settings.pace = sweep::Pace { every, grace: Duration::from_millis(300) };
-        settings.streams = streams::Pace { every };
+        settings.streams = streams::Pace { every, astray: every };
         let token = it.shutdown.clone();
         it.parts.spawn(async move { serve(bus, settings, token).await.unwrap() });
         it.work("qa").await;

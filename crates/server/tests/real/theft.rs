@@ -4,12 +4,15 @@
 use std::time::Duration;
 
 use sinew_agent::{Client, Delegation};
+use sinew_bus::Topology;
 use sinew_model::{
     Band, TaskId,
     grant::{User, Way},
+    incident::Incident,
 };
-use sinew_server::account::Quota;
-use sinew_testkit::wait;
+use sinew_server::{Settings, account::Quota, serve};
+use sinew_testkit::{TempDir, wait};
+use tokio_util::sync::CancellationToken;
 
 use crate::attack::{Town, is_refused, org, role};
 
@@ -128,6 +131,28 @@ async fn a_pull_into_another_stream_is_void() {
     client.delegate(what).await.expect("delegating");
     let state = client.state(&victim).await.expect("a state").expect("a task");
     assert_eq!(state.end(), None);
+
+    // The controllers find it, and the operator is told.
+    let controllers = town.bus("acme", &User::Server).await;
+    let (folder, stop) = (TempDir::new("theft"), CancellationToken::new());
+    let topology = Topology::standard(&controllers);
+    let mut settings = Settings::new(topology, folder.join("views.db"));
+    settings.streams.astray = Duration::from_millis(200);
+    let running = tokio::spawn(serve(controllers, settings, stop.clone()));
+    let place = bus
+        .subjects()
+        .incident("astray", &format!("TASK_LOG-{}", queue.as_str().replace('.', "_")));
+    let boss = town.bus("acme", &User::Operator).await;
+    let told = wait::until("an incident", LONG, async || {
+        let last = boss.last("ORG_EVIDENCE", place.as_str()).await.map_err(|it| it.to_string())?;
+        last.ok_or_else(|| "none".to_owned())
+    })
+    .await;
+    let told: Incident = serde_json::from_slice(&told.payload).expect("an incident");
+    assert_eq!((told.kind.as_str(), told.user), ("astray", None));
+    assert!(told.found.contains("1 messages of AGENT_TASKS lie in TASK_LOG"), "{}", told.found);
+    stop.cancel();
+    running.await.expect("no panic").expect("serving");
     town.stop().await;
 }
 

@@ -2,12 +2,13 @@
 
 use serde_json::{Value, json};
 use sinew_agent::{Context, Delegation, Failure};
+use sinew_bus::TaskLog;
 use sinew_model::{
     TaskId, Transition,
-    task::{Command, DeadCause},
+    task::{Actor, Command, DeadCause},
 };
 
-use super::{NEVER, Org, Running, role};
+use super::{HASTE, NEVER, Org, Running, role};
 
 /// A tree of tasks that all wait: the ids of the root, of its child, and of that one's child.
 async fn tree(org: &Org) -> (TaskId, TaskId, TaskId, [Running; 2]) {
@@ -75,4 +76,41 @@ async fn a_death_that_nobody_reported_is_reported_and_what_it_recorded_is_carrie
     assert_eq!(told.iter().filter(|it| it.task_id.as_ref() == Some(&called_off)).count(), 1);
     one.stop().await;
     two.stop().await;
+}
+
+#[tokio::test]
+async fn an_accepted_result_is_reported_though_whoever_accepted_it_died() {
+    let org = Org::start().await;
+    let ceo = org.client();
+    let worker = org.work("cto", |_: Context| async { Ok(json!("done")) }).await;
+    let accept = async |id: &TaskId| {
+        let by = Actor { role: role("qa"), instance: None };
+        let mut log = TaskLog::read(&org.bus, id.clone(), by).await.unwrap();
+        let evidence = json!("seen");
+        // It dies after the entry, so nothing reports it.
+        log.execute(&Command::Accept { by: role("qa"), evidence }).await.unwrap();
+    };
+    let submit = async |title: &str| {
+        let what = Delegation::new(role("cto"), title).verifier(role("qa"));
+        let id = ceo.delegate(what).await.unwrap().id;
+        org.until(&id, Transition::Submitted).await;
+        id
+    };
+
+    // While controllers run.
+    let serving = org.serve("views.db", HASTE).await;
+    let live = submit("Live").await;
+    accept(&live).await;
+    org.until_told("ceo", "task.completed", &live).await;
+
+    // And while none does.
+    let missed = submit("Missed").await;
+    serving.stop().await;
+    accept(&missed).await;
+    assert!(org.inbox("ceo").await.iter().all(|mail| mail.task_id.as_ref() != Some(&missed)));
+    let serving = org.serve("views.db", HASTE).await;
+    org.until_told("ceo", "task.completed", &missed).await;
+    for running in [serving, worker] {
+        running.stop().await;
+    }
 }
