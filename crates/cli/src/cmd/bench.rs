@@ -8,7 +8,7 @@
 //!
 //! Read it in this order: [`place`] is the server under test; [`records`] are the messages that
 //! both sides write; [`latency`], [`tasks`] and [`publish`] are the three parts, and [`processes`]
-//! the one with many processes; [`orgs`] is about many orgs, and is measured only where it is asked
+//! the one with many processes; [`recovery`] kills; [`orgs`] is about many orgs, and is measured only where it is asked
 //! for; [`sample`] is what one round gives; [`report`] is what is printed.
 
 mod bare;
@@ -19,6 +19,7 @@ mod place;
 mod processes;
 mod publish;
 mod records;
+mod recovery;
 mod report;
 mod sample;
 mod signed;
@@ -66,6 +67,9 @@ pub(crate) struct Args {
     /// How that process publishes.
     #[arg(long, hide = true, value_name = "WAY")]
     worker_way: Option<processes::Way>,
+    /// The name of that process, where it works.
+    #[arg(long, hide = true, value_name = "INSTANCE", requires = "worker")]
+    worker_as: Option<String>,
 }
 
 /// A part of the measurement.
@@ -83,6 +87,8 @@ enum Part {
     Orgs,
     /// Whole task lives with and without signatures; only where it is asked for.
     Signed,
+    /// A worker that is killed, until its task runs again; only where it is asked for.
+    Recovery,
 }
 
 /// What a stored message survives.
@@ -140,7 +146,8 @@ impl Args {
     }
 
     fn wants(&self, part: Part) -> bool {
-        (self.only.is_empty() && part != Part::Signed) || self.only.contains(&part)
+        let by_itself = !matches!(part, Part::Signed | Part::Recovery);
+        (self.only.is_empty() && by_itself) || self.only.contains(&part)
     }
 
     /// Whether this process is one of the many of another one that measures.
@@ -201,6 +208,10 @@ async fn run(args: &Args, server: &Server, told: impl Fn(&str)) -> Result<Report
             told(&format!("{mode}: signatures"));
             report.add(durability, signed::measure(&place, pace).await?);
         }
+        if args.wants(Part::Recovery) {
+            told(&format!("{mode}: kills"));
+            report.add(durability, recovery::measure(&place, pace).await?);
+        }
         place.close().await;
     }
     Ok(report)
@@ -208,9 +219,12 @@ async fn run(args: &Args, server: &Server, told: impl Fn(&str)) -> Result<Report
 
 /// Is one of the many processes, until the one that measures says that it is enough.
 async fn work(args: &Args) -> Result<()> {
-    match (&args.worker, args.worker_way) {
-        (Some(context), Some(way)) => processes::work(context, way).await,
+    match (&args.worker, args.worker_way, &args.worker_as) {
+        (Some(context), Some(processes::Way::Hold), Some(name)) => {
+            recovery::work(context, name).await
+        }
+        (Some(context), Some(way), _) => processes::work(context, way).await,
         // The command line does not let this through.
-        (_, _) => Ok(()),
+        (_, _, _) => Ok(()),
     }
 }

@@ -38,6 +38,8 @@ pub(super) enum Way {
     Direct,
     /// By the bus, through the commit service.
     Service,
+    /// Not at all: it works, see [`super::recovery`].
+    Hold,
 }
 
 const WAYS: [Way; 3] = [Way::Bare, Way::Direct, Way::Service];
@@ -78,7 +80,9 @@ pub(super) async fn measure(place: &Place, pace: Pace) -> Result<Vec<Figure>> {
 }
 
 async fn round(place: &Place, way: Way, (processes, span): (usize, Duration)) -> Result<Sample> {
-    let started = (0..processes).map(|_| Process::start(place, way));
+    let way = way.to_possible_value().context("a way without a name")?;
+    let arguments = ["--worker-way", way.get_name()];
+    let started = (0..processes).map(|_| Process::start(place, &arguments));
     let mut all = try_join_all(started).await?;
     try_join_all(all.iter_mut().map(|it| it.say("go"))).await?;
     let since = clock::instant();
@@ -90,7 +94,7 @@ async fn round(place: &Place, way: Way, (processes, span): (usize, Duration)) ->
 }
 
 /// One of the many, as the one that measures sees it.
-struct Process {
+pub(super) struct Process {
     child: Child,
     to: ChildStdin,
     from: BufReader<ChildStdout>,
@@ -98,14 +102,13 @@ struct Process {
 
 impl Process {
     /// Starts it, and waits until it is ready.
-    async fn start(place: &Place, way: Way) -> Result<Self> {
+    pub(super) async fn start(place: &Place, arguments: &[&str]) -> Result<Self> {
         let program = std::env::current_exe().context("this program's own file is not known")?;
-        let way = way.to_possible_value().context("a way without a name")?;
         let mut child = Command::new(program)
             .arg("bench")
             .arg("--worker")
             .arg(place.context_path())
-            .args(["--worker-way", way.get_name()])
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
@@ -114,14 +117,25 @@ impl Process {
         let to = child.stdin.take().context("a process without stdin")?;
         let from = BufReader::new(child.stdout.take().context("a process without stdout")?);
         let mut process = Self { child, to, from };
-        let said = process.line().await?;
-        if said != "ready" {
-            bail!("a process said {said:?}");
-        }
+        process.expect("ready").await?;
         Ok(process)
     }
 
-    async fn say(&mut self, word: &str) -> Result<()> {
+    /// Waits for its next word, which is to be this one.
+    pub(super) async fn expect(&mut self, word: &str) -> Result<()> {
+        let said = self.line().await?;
+        if said != word {
+            bail!("a process said {said:?}, and was to say {word:?}");
+        }
+        Ok(())
+    }
+
+    /// Ends it by SIGKILL.
+    pub(super) async fn kill(mut self) -> Result<()> {
+        Ok(self.child.kill().await?)
+    }
+
+    pub(super) async fn say(&mut self, word: &str) -> Result<()> {
         Ok(self.to.write_all(format!("{word}\n").as_bytes()).await?)
     }
 
@@ -153,7 +167,7 @@ pub(super) async fn work(context: &Path, way: Way) -> Result<()> {
     }
     let once = async || match way {
         Way::Bare => publish_bare(&side).await,
-        Way::Direct | Way::Service => publish(&side).await,
+        Way::Direct | Way::Service | Way::Hold => publish(&side).await,
     };
     once().await?;
     if way == Way::Service && side.bus.publish_stats().by_service == 0 {
@@ -179,12 +193,12 @@ pub(super) async fn work(context: &Path, way: Way) -> Result<()> {
 }
 
 /// Tells the process that measures.
-fn say(word: &str) -> Result<()> {
+pub(super) fn say(word: &str) -> Result<()> {
     Ok(writeln!(std::io::stdout(), "{word}")?)
 }
 
 /// Waits for its next word.
-async fn listen() -> Result<()> {
+pub(super) async fn listen() -> Result<()> {
     let read = || std::io::stdin().read_line(&mut String::new());
     tokio::task::spawn_blocking(read).await??;
     Ok(())
