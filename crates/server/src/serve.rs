@@ -43,6 +43,8 @@ pub struct Settings {
     pub topology: Topology,
     /// The file of the views. It may be deleted whenever nothing uses it.
     pub views: PathBuf,
+    /// The same, where somebody else in this process has it open already.
+    pub store: Option<Store>,
     /// How often the sweep looks, and how soon it doubts.
     pub pace: Pace,
     /// The login of the system account, by which the server tells at once of connections that end;
@@ -69,6 +71,7 @@ impl Settings {
         Self {
             topology,
             views: views.into(),
+            store: None,
             pace: Pace::default(),
             system: None,
             statement: None,
@@ -132,7 +135,10 @@ pub async fn serve(
     if let Some(statement) = &settings.statement {
         bus.vouch(statement).await?;
     }
-    let store = Store::open(settings.views, bus.subjects().clone()).await?;
+    let store = match settings.store {
+        Some(store) => store,
+        None => Store::open(settings.views, bus.subjects().clone()).await?,
+    };
     let projection = Projection::new(store);
     let presence = Presence::default();
     let committer = CommitService::bind(&bus, &COMMITTED).await?;
