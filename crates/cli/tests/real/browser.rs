@@ -96,3 +96,8 @@ fn a_hundred_thousand_tasks_are_listed_and_filtered() {
 fn a_page_outlives_a_restart_of_the_server() {
     go("server_restarts");
 }
+
+#[test]
+fn every_page_is_sound_in_light_and_dark_and_on_a_narrow_screen() {
+    go("pages_in_light_and_dark");
+}

@@ -1,9 +1,11 @@
 """Journeys through the dashboard, each a function that is named on the command line. They wait for
 what the page shows, and never for time to pass."""
 
+import json
 import os
 import signal
 import sys
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import filled
@@ -122,8 +124,7 @@ def meeting_followed():
         proposal.get_by_label("Why").fill("tests are green")
         proposal.get_by_role("button", name="approve").click()
         expect(page.locator("#proposal-1")).to_contain_text("tests are green")
-        for role in ["ceo", "cto"]:
-            sinew("meeting", "vote", "ship", "1", "approve", "--role", role)
+        sinew("meeting", "vote", "ship", "1", "approve", "--role", "ceo")
         expect(page.locator("#proposal-1").locator(".badge").first).to_have_text("approved")
         visitor.well()
 
@@ -350,13 +351,13 @@ def many_tasks():
                 "performance.getEntriesByType('navigation')[0].responseEnd"))
             return answer
 
-        look("/", "100,000")
+        look("/", "70,000")
         look("/tasks", "Task number 99999")
         expect(page.locator("tbody tr")).to_have_count(50)
         page.get_by_role("link", name="Older").click()
         expect(page.locator("tbody tr").first).to_contain_text("Task number 99949")
         look("/tasks?phase=dead", "Task number")
-        look("/tasks?role=role-7&phase=completed", "Task number")
+        look("/tasks?role=role-6&phase=completed", "Task number")
         look("/tasks?q=number+4711", "Task number 4711")
         expect(page.locator("tbody tr")).to_have_count(11)
         look("/board", "Task number")
@@ -408,6 +409,92 @@ def gone(pid):
     except FileNotFoundError:
         return True
     return ") Z " in stat
+
+
+
+def pages_in_light_and_dark():
+    """Every page with something on it: without a fault, without a bar to move it sideways, and as a
+    picture where somebody asks for one."""
+    with company() as shown, browser() as program:
+        for scheme in ["light", "dark"]:
+            visitor = Visitor(program, scheme)
+            visitor.enter()
+            for name, path in shown:
+                page = visitor.open(path)
+                if name not in ("delegate", "orgs"):
+                    visitor.is_live()
+                expect(page.locator("h1")).to_be_visible()
+                wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+                assert wide <= 0, f"{path} is {wide} pixels too wide"
+                picture(page, f"{name}-{scheme}")
+            narrow = Visitor(program, scheme, width=400)
+            narrow.enter()
+            for name, path in shown:
+                page = narrow.open(path)
+                wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+                assert wide <= 0, f"{path} is {wide} pixels too wide on a narrow screen"
+            picture(narrow.open("/"), f"narrow-{scheme}")
+            visitor.well()
+            narrow.well()
+            # Where nobody is let in.
+            stranger = Visitor(program, scheme)
+            picture(stranger.open("/"), f"door-{scheme}")
+
+
+def picture(page, name):
+    folder = os.environ.get("PICTURES")
+    if folder:
+        page.screenshot(path=f"{folder}/{name}.png", full_page=False)
+
+
+@contextmanager
+def company():
+    """A company at work. Gives the pages that show it."""
+    sinew("org", "add", "globex")
+    never = until("never")
+    scripts = {
+        "writer": """echo '{"progress": {"message": "drafting the release notes", "percent": 60}}'
+""" + never,
+        "reviewer": "echo 'Looks good: 3 files, no findings.'",
+        "ops": "echo 'ssh: connect to host build-7: No route to host' >&2; exit 1",
+        "cto": """cat > in-$SINEW_TASK_ID
+if grep -q Plan in-$SINEW_TASK_ID; then
+"$SINEW_HERE" task delegate writer 'Write the release notes for 2.0' >/dev/null
+"$SINEW_HERE" task delegate reviewer 'Review the change to the parser' >/dev/null
+echo '{"result": {"plan": ["notes", "review", "ship"], "risk": "low"}}'
+else
+echo '{"blocked": {"question": "Ship on Friday, or wait for Monday?", "key": "when", "choices": ["Friday", "Monday"]}}'
+fi""".replace("$SINEW_HERE", os.environ["SINEW_PROGRAM"]),
+    }
+    with ExitStack() as stack:
+        for role, script in scripts.items():
+            stack.enter_context(agent(role, script))
+        plan = sinew("task", "delegate", "cto", "Plan the release of 2.0", "--input",
+                     '{"version": "2.0", "channels": ["stable", "beta"]}')
+        asking = sinew("task", "delegate", "cto", "When do we ship 2.0?")
+        sinew("task", "delegate", "ops", "Restart the build machine", "--max-attempts", "1")
+        sinew("task", "delegate", "ops", "Rotate the certificates", "--max-attempts", "1")
+        for title in ["Sum up the support tickets", "Find three competitors"]:
+            sinew("task", "delegate", "researcher", title)
+        for path, size in [("docs/release-2.0.md", 4523), ("src/parser.rs", 18211), ("CHANGELOG.md", 902)]:
+            sinew("events", "emit", "file.write", "--role", "writer", "--details",
+                  json.dumps({"path": path, "sizeBytes": size}))
+        sinew("events", "emit", "review.done", "--role", "reviewer", "--details", '{"findings": 0}')
+        sinew("meeting", "open", "Ship 2.0 this week?", "--members", "ceo,cto,qa", "--quorum", "3",
+              "--agenda", "Is it ready?", "--agenda", "Who tells the customers?", "--id", "ship")
+        for role in ["ceo", "cto", "qa"]:
+            sinew("meeting", "join", "ship", "--role", role)
+        sinew("meeting", "say", "ship", "All tests are green, and the notes are nearly done.", "--role", "ceo")
+        sinew("meeting", "say", "ship", "I would ship on Friday morning, when everybody is here.", "--role", "cto")
+        sinew("meeting", "propose", "ship", "Ship 2.0 on Friday at ten.", "--role", "qa")
+        sinew("meeting", "vote", "ship", "1", "approve", "--role", "ceo")
+        phases = lambda: sorted(it["phase"] for it in sinew_json("task", "list")["tasks"])
+        wanted = ["blocked", "completed", "completed", "dead", "dead", "queued", "queued", "running"]
+        wait("the company to be at work", lambda: phases() == wanted)
+        yield [("overview", "/"), ("tasks", "/tasks"), ("board", "/board"), ("task", f"/tasks/{plan}"),
+               ("question", f"/tasks/{asking}"), ("agents", "/agents"), ("meetings", "/meetings"),
+               ("meeting", "/meetings/ship"), ("events", "/events"), ("search", "/events?q=parser"),
+               ("dead", "/dead"), ("scaling", "/scaling"), ("orgs", "/orgs"), ("delegate", "/delegate")]
 
 
 main({name: it for name, it in list(globals().items()) if callable(it)})

@@ -196,7 +196,7 @@ impl Room {
     pub(super) async fn keep_up(self: Arc<Self>, tasks: bool) {
         let room = &*self;
         let subjects = room.bus.subjects();
-        let meetings = subjects.pattern("meetings.>");
+        let meetings = subjects.pattern("meetings.*.*");
         let (health, scaling) = (subjects.system_health(), subjects.system_scaling());
         let all = async {
             tokio::join!(

@@ -174,7 +174,7 @@ fn tiles(totals: &Totals) -> Markup {
             (tile("running", "/tasks?phase=running", "Running", totals.running, "tasks in hand"))
             (tile("queued", "/tasks?phase=queued", "Queued", totals.queued, "to be begun"))
             (tile("asking", "/tasks?phase=blocked", "Waiting for a person", totals.asking,
-                "questions and verdicts"))
+                "to answer or judge"))
             (tile("dead", "/dead", "Dead letters", totals.dead, "given up"))
             (tile("done", "/tasks?phase=completed", "Completed", totals.done, "in all"))
         }
@@ -268,7 +268,7 @@ fn roles(agents: &[Known]) -> Markup {
                         }
                         p.mute {
                             (known.places.taken) " of " (known.places.total) " places taken · "
-                            (number_text(known.queued)) " on the queue"
+                            (number_text(known.queued)) " to do"
                         }
                     }
                 }
