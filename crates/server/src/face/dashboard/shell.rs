@@ -50,12 +50,10 @@ const NOTES: [(&str, &str); 8] = [
 /// A page for a visitor.
 pub(super) fn whole(visit: &Visit, page: &Page, uri: &Uri) -> Html<String> {
     let path = uri.path();
-    let is_here = |part: &str| {
-        if part == "/" {
-            path == "/"
-        } else {
-            path == part || path.starts_with(&format!("{part}/"))
-        }
+    let is_here = |part: &str| match part {
+        "/" => path == "/",
+        "/tasks" if ["/board", "/delegate"].contains(&path) => true,
+        _ => path == part || path.starts_with(&format!("{part}/")),
     };
     let mut parts = PARTS.to_vec();
     if visit.house.orgs_for(&visit.grant).is_some() {

@@ -27,7 +27,7 @@ pub(in crate::face::dashboard) async fn page(visit: &Visit, id: &TaskId) -> Resu
             h1 { (words::title(row)) }
             span #phase role="status" { (words::phase(&row.phase)) }
         }
-        @if row.ended_at.is_none() { div #progress { (words::progress(row)) } }
+        @if row.phase == "running" { div #progress { (words::progress(row)) } }
         @if let Some(state) = &state { (asks(visit, id, state)) }
         div.columns.task {
             div {
