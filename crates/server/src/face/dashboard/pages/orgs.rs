@@ -63,16 +63,20 @@ fn row(org: &OrgId, record: &Record, own: bool) -> Markup {
         tr id=(format!("org-{org}")) {
             td { b { (org) } @if own { span.mute { " · this one" } } @if record.is_shut() { " " (words::badge("bad", "shut")) } }
             td { (words::time(record.made)) }
-            td.number { (record.quota.connections) }
-            td.number { (bytes(record.quota.storage_bytes)) }
+            td.number { (bounded(record.quota.connections, words::number_text)) }
+            td.number { (bounded(record.quota.storage_bytes, bytes)) }
             td.number { (record.signing.len()) }
             td.wide { @if names.is_empty() { span.mute { "nobody" } } @else { (words::cut(&names.join(", "), 160)) } }
         }
     }
 }
 
-fn bytes(number: impl TryInto<u64>) -> String {
-    let number: u64 = number.try_into().unwrap_or_default();
+/// A quota; below zero there is none.
+fn bounded(number: i64, shown: impl Fn(u64) -> String) -> String {
+    u64::try_from(number).map_or_else(|_no_bound| "no limit".to_owned(), shown)
+}
+
+fn bytes(number: u64) -> String {
     let (unit, name) = if number >= 1 << 30 { (1 << 30, "GiB") } else { (1 << 20, "MiB") };
     format!("{} {name}", words::number_text(number / unit))
 }
