@@ -80,6 +80,8 @@ pub(crate) enum Command {
     /// Tell the org what was done, and hear it
     #[command(subcommand)]
     Events(cmd::events::Command),
+    #[cfg(feature = "dashboard")]
+    Dashboard(cmd::dashboard::Args),
     Mcp(cmd::mcp::Args),
     /// The streams of the org: what they are to be, and are
     #[command(subcommand)]

@@ -4,6 +4,7 @@ pub(crate) mod agent;
 pub(crate) mod bench;
 pub(crate) mod broadcast;
 pub(crate) mod completions;
+pub(crate) mod dashboard;
 pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod events;
@@ -47,6 +48,8 @@ pub(crate) async fn run(cli: Cli, out: Out) -> anyhow::Result<Code> {
         Command::Broadcast(command) => broadcast::run(command, &global, out).await,
         Command::Meeting(command) => meeting::run(*command, &global, out).await,
         Command::Events(command) => events::run(command, &global, out).await,
+        #[cfg(feature = "dashboard")]
+        Command::Dashboard(args) => dashboard::run(&args, &global, out),
         Command::Mcp(args) => mcp::run(args, &global, out).await,
         Command::Topology(command) => topology::run(command, &global, out).await,
         Command::Org(command) => org::run(command, &global, out).await,

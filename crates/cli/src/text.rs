@@ -7,22 +7,12 @@ use serde_json::Value;
 use sinew_bus::clock;
 use sinew_model::{Time, stream::Span};
 
+pub(crate) use sinew_model::time::spoken as span;
+
 use crate::exit::Fault;
 
 /// Characters of a moment with all its digits, so that what stands behind moments is in line.
 pub(crate) const AT_WIDE: usize = 27;
-
-/// A span as a person says it: `0.42s`, `12.3s`, `3m 04s`, `2h 05m`, `6d 01h`.
-pub(crate) fn span(span: Duration) -> String {
-    let (seconds, tenths) = (span.as_secs(), span.subsec_millis() / 100);
-    match seconds {
-        0..10 => format!("{seconds}.{:02}s", span.subsec_millis() / 10),
-        10..60 => format!("{seconds}.{tenths}s"),
-        60..3_600 => format!("{}m {:02}s", seconds / 60, seconds % 60),
-        3_600..86_400 => format!("{}h {:02}m", seconds / 3_600, seconds % 3_600 / 60),
-        _ => format!("{}d {:02}h", seconds / 86_400, seconds % 86_400 / 3_600),
-    }
-}
 
 /// How long ago a moment was.
 pub(crate) fn ago(at: Time) -> String {
@@ -115,17 +105,6 @@ pub(crate) fn number_to<const MOST: usize>(text: &str) -> Result<usize, String> 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn spans_are_short_at_every_length() {
-        let check = |millis, expect| assert_eq!(span(Duration::from_millis(millis)), expect);
-        check(0, "0.00s");
-        check(1_239, "1.23s");
-        check(12_345, "12.3s");
-        check(184_000, "3m 04s");
-        check(7_500_000, "2h 05m");
-        check(522_000_000, "6d 01h");
-    }
 
     #[test]
     fn text_from_elsewhere_cannot_move_the_cursor() {

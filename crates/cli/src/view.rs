@@ -22,6 +22,11 @@ pub(crate) fn path_in(data_dir: &Path) -> std::path::PathBuf {
 /// The file of the view of events in a data folder.
 const EVENTS_FILE: &str = "events.db";
 
+/// Where the view of the events of a data folder is.
+pub(crate) fn events_in(data_dir: &Path) -> std::path::PathBuf {
+    data_dir.join(EVENTS_FILE)
+}
+
 /// Opens the view of events and brings it up to the stream.
 ///
 /// # Errors
@@ -29,7 +34,7 @@ const EVENTS_FILE: &str = "events.db";
 pub(crate) async fn events(target: &Target, bus: &Bus) -> anyhow::Result<EventView> {
     let subjects = bus.subjects().clone();
     let view = match data_dir(target) {
-        Some(folder) => EventView::open(folder.join(EVENTS_FILE), subjects).await?,
+        Some(folder) => EventView::open(events_in(folder), subjects).await?,
         None => EventView::open_in_memory(subjects).await?,
     };
     view.catch_up(bus).await?;

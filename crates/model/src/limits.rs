@@ -3,6 +3,7 @@
 
 mod agents;
 mod audit;
+mod dashboard;
 mod engine;
 mod flood;
 mod mcp;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 pub use agents::*;
 pub use audit::*;
+pub use dashboard::*;
 pub use engine::*;
 pub use flood::*;
 pub use mcp::*;

@@ -106,9 +106,33 @@ impl JsonSchema for Time {
     }
 }
 
+/// A span as a person says it: `0.42s`, `12.3s`, `3m 04s`, `2h 05m`, `6d 01h`.
+#[must_use]
+pub fn spoken(span: Duration) -> String {
+    let (seconds, tenths) = (span.as_secs(), span.subsec_millis() / 100);
+    match seconds {
+        0..10 => format!("{seconds}.{:02}s", span.subsec_millis() / 10),
+        10..60 => format!("{seconds}.{tenths}s"),
+        60..3_600 => format!("{}m {:02}s", seconds / 60, seconds % 60),
+        3_600..86_400 => format!("{}h {:02}m", seconds / 3_600, seconds % 3_600 / 60),
+        _ => format!("{}d {:02}h", seconds / 86_400, seconds % 86_400 / 3_600),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn spans_are_short_at_every_length() {
+        let check = |millis, expect| assert_eq!(spoken(Duration::from_millis(millis)), expect);
+        check(0, "0.00s");
+        check(1_239, "1.23s");
+        check(12_345, "12.3s");
+        check(184_000, "3m 04s");
+        check(7_500_000, "2h 05m");
+        check(522_000_000, "6d 01h");
+    }
 
     #[test]
     fn the_seeds_time_reads_and_writes() {

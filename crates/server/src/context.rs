@@ -21,10 +21,16 @@ pub struct Secret(String);
 
 impl Secret {
     /// A new one, which nobody can guess: 122 bits from the system's own source of randomness.
-    #[cfg(feature = "mcp")]
+    #[cfg(any(feature = "mcp", feature = "dashboard"))]
     #[must_use]
     pub(crate) fn random() -> Self {
         Self(uuid::Uuid::new_v4().simple().to_string())
+    }
+
+    /// One that is known already.
+    #[cfg(feature = "dashboard")]
+    pub(crate) const fn of(text: String) -> Self {
+        Self(text)
     }
 
     /// The password itself.
@@ -104,6 +110,10 @@ pub struct Context {
     /// Where hosts reach the MCP server, while there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mcp_url: Option<String>,
+    /// The link by which the operator enters the dashboard, while there is one. It lets in, so it
+    /// is for the owner of this file alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dashboard: Option<Secret>,
 }
 
 /// Why there is no context.
@@ -257,6 +267,7 @@ mod tests {
             account: None,
             signatures: None,
             mcp_url: None,
+            dashboard: None,
         }
     }
 

@@ -1,5 +1,7 @@
 //! What others look at: routes over HTTP, which one listener serves together.
 
+#[cfg(feature = "dashboard")]
+pub mod dashboard;
 pub mod health;
 pub mod metrics;
 

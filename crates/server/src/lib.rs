@@ -20,8 +20,12 @@ pub mod mcp;
 pub mod serve;
 pub mod team;
 pub mod tls;
+#[cfg(any(feature = "mcp", feature = "dashboard"))]
+pub mod token;
 
 mod private;
+#[cfg(any(feature = "mcp", feature = "dashboard"))]
+mod told;
 
 pub use context::Context;
 pub use engine::Engine;

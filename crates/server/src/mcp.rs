@@ -12,7 +12,6 @@ pub mod http;
 pub mod hub;
 pub mod install;
 pub mod stdio;
-pub mod token;
 
 mod face;
 mod prompt;
@@ -21,4 +20,5 @@ mod resource;
 mod schema;
 mod tools;
 
+pub use crate::token;
 pub use hub::Origin;

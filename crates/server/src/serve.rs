@@ -45,6 +45,8 @@ pub struct Settings {
     pub topology: Topology,
     /// The file of the views. It may be deleted whenever nothing uses it.
     pub views: PathBuf,
+    /// The same, where somebody else in this process has it open already.
+    pub store: Option<Store>,
     /// How often the sweep looks, and how soon it doubts.
     pub pace: Pace,
     /// The login of the system account, by which the server tells at once of connections that end;
@@ -71,6 +73,7 @@ impl Settings {
         Self {
             topology,
             views: views.into(),
+            store: None,
             pace: Pace::default(),
             system: None,
             statement: None,
@@ -137,7 +140,10 @@ pub async fn serve(
     if let Some(statement) = &settings.statement {
         bus.vouch(statement).await?;
     }
-    let store = Store::open(settings.views, bus.subjects().clone()).await?;
+    let store = match settings.store {
+        Some(store) => store,
+        None => Store::open(settings.views, bus.subjects().clone()).await?,
+    };
     let began = store.reached().await?;
     let accepted = Accepted::new(bus.clone(), store.clone(), settings.pace, began)?;
     let projection = Projection::new(store);

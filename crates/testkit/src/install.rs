@@ -83,6 +83,42 @@ pub fn helm() -> PathBuf {
     folder
 }
 
+/// The folder of Playwright for Python, for `PYTHONPATH`.
+///
+/// # Panics
+/// When it is not installed, with what to run.
+#[must_use]
+pub fn browser_clients() -> PathBuf {
+    let folder = workspace_root().join(".tools/browser");
+    assert!(
+        folder.join("playwright/__init__.py").is_file(),
+        "Playwright is not in {}: run tools/install-browser",
+        folder.display()
+    );
+    folder
+}
+
+/// A browser that Playwright can drive: the one named in the environment as `BROWSER`, else a
+/// chromium on the `PATH`.
+///
+/// # Panics
+/// When there is none, with how to get one.
+#[must_use]
+pub fn browser() -> PathBuf {
+    if let Some(path) = std::env::var_os("BROWSER").map(PathBuf::from).filter(|it| it.is_file()) {
+        return path;
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let known = ["chromium", "chromium-browser", "google-chrome"];
+    let found = std::env::split_paths(&path)
+        .flat_map(|folder| known.map(|name| folder.join(name)))
+        .find(|path| path.is_file());
+    found.expect(
+        "there is no chromium, which the tests of the dashboard need: run tools/install-browser \
+         (Debian: sudo apt-get install chromium), or name one in BROWSER",
+    )
+}
+
 fn find_nats_server() -> Result<PathBuf, String> {
     if let Some(path) = std::env::var_os("NATS_SERVER") {
         return supported(PathBuf::from(path));

@@ -11,16 +11,17 @@ use sinew_bus::{Bus, connect::without_login};
 use sinew_model::grant::User;
 use sinew_server::{
     Settings,
-    context::Login,
+    context::{Context, Login, Secret},
     control::org::{Pace, Tenants},
     mcp::token::Tokens,
 };
+use sinew_views::Store;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     args::Global,
     cmd::{
-        mcp,
+        dashboard, mcp,
         scale::{self, Extras},
         up,
     },
@@ -65,6 +66,9 @@ pub(crate) struct Args {
     /// The port of the MCP server on 127.0.0.1, and no other; else the first free one from 4280
     #[arg(long, value_name = "N")]
     mcp_port: Option<u16>,
+    /// The pages for people.
+    #[command(flatten)]
+    pages: dashboard::Where,
 }
 
 /// Runs until it is told to stop.
@@ -78,6 +82,8 @@ pub(crate) async fn run(args: Args, global: &Global, out: Out) -> anyhow::Result
     let others = if args.orgs { Some(others(&target)?) } else { None };
     let mut places = Places::new(&args.data_dir, args.topology.as_deref(), args.mcp_port);
     places.statement = target.statement()?;
+    places.pages = Some(&args.pages);
+    places.folder = folder(&target);
     let extras = Extras::open(args.team.as_deref(), args.health, false).await?;
     let extras = extras.asked_by(args.outside.bind(&target.config.tls).await?);
     let all = async {
@@ -100,6 +106,12 @@ pub(crate) async fn run(args: Args, global: &Global, out: Out) -> anyhow::Result
     }
 }
 
+/// The data folder with orgs that the context led to, where there is one.
+fn folder(target: &Target) -> Option<Box<Context>> {
+    let known = target.own_context().filter(|(_, it)| matches!(it.login, Login::Creds { .. }));
+    known.map(|(_, context)| Box::new(context.clone()))
+}
+
 /// The controllers of the other orgs of the data folder.
 fn others(target: &Target) -> Result<Tenants, Fault> {
     let known = target.own_context().filter(|(_, it)| matches!(it.login, Login::Creds { .. }));
@@ -120,17 +132,27 @@ pub(crate) struct Places<'a> {
     mcp_port: Option<u16>,
     /// What the org's account says of its keys, where this is who may say so.
     statement: Option<String>,
+    /// Where the pages for people are to be.
+    pages: Option<&'a dashboard::Where>,
+    /// The data folder with the keys of the orgs, where there is one.
+    folder: Option<Box<Context>>,
 }
 
 impl<'a> Places<'a> {
     /// The folder of its view, the file with values for the streams, and the port of the MCP
     /// server.
-    pub(crate) const fn new(
+    pub(crate) fn new(
         data_dir: &'a Path,
         topology: Option<&'a Path>,
         mcp_port: Option<u16>,
     ) -> Self {
-        Self { data_dir, topology, mcp_port, statement: None }
+        Self { data_dir, topology, mcp_port, statement: None, pages: None, folder: None }
+    }
+
+    /// With pages for people.
+    pub(crate) const fn with(mut self, pages: &'a dashboard::Where) -> Self {
+        self.pages = Some(pages);
+        self
     }
 }
 
@@ -143,22 +165,32 @@ pub(crate) async fn serve_on(
     (places, extras): (Places<'_>, Extras),
     (out, stop): (Out, CancellationToken),
 ) -> anyhow::Result<Code> {
-    let Places { data_dir, topology, mcp_port, statement } = places;
+    let Places { data_dir, topology, mcp_port, statement, pages, folder } = places;
     let (url, org) = (config.url.clone(), config.org.clone());
     let reach = scale::reach(&config)?;
+    let way = match folder {
+        Some(context) => dashboard::Way::Folder(context),
+        None => dashboard::Way::Login(Box::new(config.clone())),
+    };
     let bus = Bus::connect(config).await?;
     let topology = up::prepare(&bus, topology, out).await?;
     let hosts = mcp::bind(&bus, topology.clone(), data_dir, (mcp_port, None)).await?;
+    let pages = match pages {
+        Some(pages) => pages.bind(data_dir, &org).await?,
+        None => dashboard::Pages::default(),
+    };
+    let link = pages.link().map_or("-", Secret::expose).to_owned();
     let (shown, mcp_url) = (without_login(&url), hosts.url());
     let ready = json!({
         "event": "ready", "url": shown, "org": org, "dataDir": data_dir,
         "healthUrl": extras.health_url(), "mcpUrl": mcp_url,
-        "kedaUrl": extras.keda_url(),
+        "kedaUrl": extras.keda_url(), "dashboard": pages.link(),
     });
     let login = if shown == url { "" } else { "   # and the login" };
     let keda = extras.keda_url().map(|url| format!(", and KEDA on {url}")).unwrap_or_default();
     let text = format!(
-        "sinew serves {org} on {shown}, and MCP hosts on {mcp_url}{keda}\nnext, in another terminal:\n  \
+        "sinew serves {org} on {shown}, and MCP hosts on {mcp_url}{keda}\n\
+         pages for people: {link}\nnext, in another terminal:\n  \
            export {}={shown} {}={org}{login}\n  \
            sinew agent run --role cto -- wc -w",
         env::URL,
@@ -167,8 +199,12 @@ pub(crate) async fn serve_on(
     out.either(&ready, text)?;
     let mut settings = Settings::new(topology, view::path_in(data_dir));
     settings.statement = statement;
+    let store = Store::open(&settings.views, bus.subjects().clone()).await?;
+    settings.store = Some(store.clone());
+    let open = dashboard::Open { bus: bus.clone(), store, data_dir, way };
+    let pages = pages.open(open, stop.clone()).await?;
     extras.furnish(&mut settings, data_dir, reach)?;
     let hosts = hosts.run(Tokens::of(data_dir), stop.clone());
-    up::both(extras.serve(bus, settings, stop).boxed(), hosts.boxed()).await?;
+    up::together(extras.serve(bus, settings, stop).boxed(), hosts.boxed(), pages).await?;
     Ok(Code::Done)
 }

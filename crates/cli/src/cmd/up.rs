@@ -15,18 +15,19 @@ use sinew_model::{OrgId, signature::Policy};
 use sinew_server::{
     Engine, Settings,
     account::{Orgs, Quota},
-    context::Context,
+    context::{Context, Secret},
     control::org::{Pace, Tenants},
     engine::{Config, Durability, State, find},
     mcp::{http::HttpError, token::Tokens},
     tls::Encryption,
 };
+use sinew_views::Store;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     args::Global,
     cmd::{
-        GUARD, mcp,
+        GUARD, dashboard, mcp,
         scale::{self, Extras},
         server,
     },
@@ -84,6 +85,9 @@ pub(crate) struct Args {
     /// the first free one from 4280
     #[arg(long, value_name = "N")]
     mcp_port: Option<u16>,
+    /// The pages for people.
+    #[command(flatten)]
+    pages: dashboard::Where,
 }
 
 fn durability(text: &str) -> Result<Durability, String> {
@@ -124,15 +128,16 @@ pub(crate) async fn run(args: Args, global: &Global, out: Out) -> anyhow::Result
                 global.secure.apply(&mut config)?;
                 let places =
                     server::Places::new(&args.data_dir, args.topology.as_deref(), args.mcp_port);
-                server::serve_on(config, (places, extras), (out, stop.gently.clone())).await
-            }
-            None => {
-                with_engine(
-                    org,
-                    (&args, extras, global.secure.policy()?),
+                server::serve_on(
+                    config,
+                    (places.with(&args.pages), extras),
                     (out, stop.gently.clone()),
                 )
                 .await
+            }
+            None => {
+                let how = (&args, extras, global.secure.policy()?);
+                Box::pin(with_engine(org, how, (out, stop.gently.clone()))).await
             }
         }
     };
@@ -216,11 +221,22 @@ async fn with_engine(
         let ports = (args.mcp_port, usual);
         let hosts = mcp::bind(&bus, topology.clone(), &context.data_dir, ports).await?;
         context.mcp_url = Some(hosts.url());
+        let pages = args.pages.bind(&context.data_dir, &context.org).await?;
+        context.dashboard = pages.link().cloned();
         let file = std::path::absolute(Context::path_in(&context.data_dir))?;
         context.save(&file)?;
         announce(&context, &extras, out)?;
         let hosts = hosts.run(Tokens::of(&context.data_dir), stop.clone());
         let mut settings = Settings::new(topology, view::path_in(&context.data_dir));
+        let store = Store::open(&settings.views, bus.subjects().clone()).await?;
+        settings.store = Some(store.clone());
+        let open = dashboard::Open {
+            bus: bus.clone(),
+            store,
+            data_dir: &context.data_dir,
+            way: dashboard::Way::Folder(Box::new(context.clone())),
+        };
+        let pages = pages.open(open, stop.clone()).await?;
         settings.system = Some(context.system_config());
         settings.statement = Some(orgs.statement(&context.org)?);
         let reach = [(env::CONTEXT.into(), file.into())];
@@ -231,7 +247,7 @@ async fn with_engine(
             async {
                 let _others_too = stop_others.clone().drop_guard();
                 tokio::select! {
-                    served = both(here, hosts.boxed()) => served,
+                    served = together(here, hosts.boxed(), pages) => served,
                     () = watch(&engine, out) => Ok(()),
                 }
             },
@@ -239,7 +255,7 @@ async fn with_engine(
         );
         served
     };
-    let served = served.await;
+    let served = Box::pin(served).await;
     if stop.is_cancelled() {
         out.note("stopping");
     }
@@ -250,13 +266,17 @@ async fn with_engine(
 /// A service that runs. Boxed, because two of them are large.
 type Boxed<E> = BoxFuture<'static, Result<(), E>>;
 
-/// Serves the org and its hosts. Where one ends by itself, so does the other.
+/// Serves the org, its hosts and its visitors. Where one fails, the others end too.
 ///
 /// # Errors
-/// What either ended with.
-pub(crate) async fn both(org: Boxed<anyhow::Error>, hosts: Boxed<HttpError>) -> anyhow::Result<()> {
+/// What the first of them ended with.
+pub(crate) async fn together(
+    org: Boxed<anyhow::Error>,
+    hosts: Boxed<HttpError>,
+    pages: Boxed<anyhow::Error>,
+) -> anyhow::Result<()> {
     let hosts = async { Ok::<_, anyhow::Error>(hosts.await?) };
-    tokio::try_join!(org, hosts)?;
+    tokio::try_join!(org, hosts, pages)?;
     Ok(())
 }
 
@@ -275,12 +295,14 @@ pub(crate) async fn prepare(bus: &Bus, file: Option<&Path>, out: Out) -> anyhow:
 }
 
 fn announce(context: &Context, extras: &Extras, out: Out) -> anyhow::Result<()> {
-    let Context { url, org, data_dir, durability, monitor_url, tls, mcp_url, .. } = context;
+    let Context { url, org, data_dir, durability, monitor_url, tls, mcp_url, dashboard, .. } =
+        context;
     let file = Context::path_in(data_dir);
     let ready = json!({
         "event": "ready", "url": url, "org": org, "dataDir": data_dir, "context": file,
         "durability": durability, "monitorUrl": monitor_url, "healthUrl": extras.health_url(),
         "tls": tls, "signatures": context.policy(), "mcpUrl": mcp_url,
+        "dashboard": dashboard,
     });
     let encrypted = tls.ca.as_ref().map(|ca| format!("\n  authority {}", ca.display()));
     let encrypted = encrypted.unwrap_or_default();
@@ -291,13 +313,15 @@ fn announce(context: &Context, extras: &Extras, out: Out) -> anyhow::Result<()> 
            data     {}\n  \
            durable  {durability}{encrypted}\n  \
            health   {}/readyz\n  \
-           mcp      {}\n\
+           mcp      {}\n  \
+           pages    {}\n\
          next, in another terminal:\n  \
            sinew agent run --role cto -- wc -w\n  \
            sinew task delegate cto \"Count these words\" --wait",
         data_dir.display(),
         extras.health_url(),
-        mcp_url.as_deref().unwrap_or("-")
+        mcp_url.as_deref().unwrap_or("-"),
+        dashboard.as_ref().map_or("-", Secret::expose)
     );
     out.either(&ready, text)
 }

@@ -8,6 +8,7 @@
 )]
 
 mod agent;
+mod browser;
 mod demo;
 mod deploy;
 mod events;

@@ -7,6 +7,7 @@
 //! role that sleeps loses the consumers that it had.
 
 mod people;
+pub mod status;
 mod view;
 
 use std::{

@@ -168,6 +168,7 @@ fn context(config: &Config, launch: &Launch, told: &Told) -> Context {
         account: Some(told.account.clone()),
         signatures: config.signatures,
         mcp_url: None,
+        dashboard: None,
     }
 }
 

@@ -11,6 +11,8 @@ use sinew_agent::{AdvanceError, BodyError, DelegateError, EmitError, FollowError
 use sinew_bus::{ExecuteError, HistoryError};
 use sinew_model::{TaskId, task::Refusal};
 
+pub(crate) use crate::told::chain;
+
 /// An error for a model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Told {
@@ -64,20 +66,6 @@ impl fmt::Display for Told {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}\nnext: {}", self.what, self.next)
     }
-}
-
-/// An error with all that caused it.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        let inner_text = inner.to_string();
-        if !text.ends_with(&inner_text) {
-            text = format!("{text}: {inner_text}");
-        }
-        source = inner.source();
-    }
-    text
 }
 
 impl From<DelegateError> for Told {

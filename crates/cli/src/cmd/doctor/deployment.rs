@@ -19,7 +19,9 @@ pub(super) async fn findings(bus: &Bus) -> Vec<Finding> {
         Ok(Some(status)) => findings.extend(scaling(&status)),
         // Whoever starts agents by hand needs no scaler.
         Ok(None) => findings.push(Finding::well("scaling", "no team is scaled").note()),
-        Err(error) => findings.push(Finding::wrong("scaling", told(&error), NO_RIGHT).note()),
+        Err(error) => {
+            findings.push(Finding::wrong("scaling", told(&error.into()), NO_RIGHT).note())
+        }
     }
     findings
 }
@@ -43,7 +45,7 @@ pub(super) async fn incidents(bus: &Bus) -> Finding {
 async fn servers(bus: &Bus) -> Finding {
     let health = match status::health(bus).await {
         Ok(health) => health,
-        Err(error) => return Finding::wrong("servers", told(&error), NO_RIGHT).note(),
+        Err(error) => return Finding::wrong("servers", told(&error.into()), NO_RIGHT).note(),
     };
     let ill: Vec<String> = health
         .values()

@@ -76,6 +76,7 @@ pub(super) fn run(args: &Args, out: Out) -> anyhow::Result<Code> {
         account: Some(account),
         signatures: None,
         mcp_url: None,
+        dashboard: None,
     };
     let path = Context::path_in(&folder);
     context.save(&path)?;

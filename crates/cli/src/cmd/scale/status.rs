@@ -1,16 +1,8 @@
 //! `sinew scale status`: who leads, and how many instances each role is to have, has, and why.
 
-use serde::Serialize;
-use sinew_bus::{Bus, Scan, clock};
-use sinew_model::{
-    Time,
-    health::{Crashing, Health},
-    lease::{LeaseName, LeaseRecord},
-    limits::{HEALTH_READ, HEALTH_SILENCE},
-    scale::{RoleSignal, Signal},
-    stream::SYSTEM,
-};
-use std::collections::BTreeMap;
+use sinew_model::scale::RoleSignal;
+
+pub(crate) use sinew_server::control::scale::status::{Leader, Status, health, look};
 
 use crate::{
     args::Global,
@@ -19,9 +11,6 @@ use crate::{
     target::Target,
     text,
 };
-
-/// The server's number for a stream that it has not.
-const NO_STREAM: u32 = 10_059;
 
 /// Show who leads, and how many instances each role is to have, has, and why.
 ///
@@ -35,36 +24,6 @@ pub(crate) struct Args {
     /// Go on, and show every change
     #[arg(long)]
     watch: bool,
-}
-
-/// How scaling stands.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Status {
-    /// Who leads the scalers now.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) scaler: Option<Leader>,
-    /// Who starts and stops agents.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) actuator: Option<Leader>,
-    /// When the roles were last looked at.
-    pub(crate) at: Time,
-    /// Whether nobody has looked for long.
-    pub(crate) stale: bool,
-    /// Every role of the team.
-    pub(crate) roles: Vec<RoleSignal>,
-    /// Roles whose command does not stay up.
-    pub(crate) crashing: Vec<Crashing>,
-}
-
-/// Who holds a lease.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Leader {
-    /// Who.
-    pub(crate) holder: String,
-    /// The how-manieth it is.
-    pub(crate) term: u64,
 }
 
 /// Prints it, once or again and again.
@@ -96,66 +55,6 @@ pub(crate) async fn run(args: &Args, global: &Global, out: Out) -> anyhow::Resul
 fn nobody() -> Fault {
     Fault::not_found("no scaler has run for this org")
         .hint("start one: sinew up --team team.toml, or sinew scale run --team team.toml")
-}
-
-/// How it stands; `None` where no scaler ever said anything.
-///
-/// # Errors
-/// When the backbone can't be asked.
-pub(crate) async fn look(bus: &Bus) -> anyhow::Result<Option<Status>> {
-    let last = match bus.last(SYSTEM, bus.subjects().system_scaling().as_str()).await {
-        Err(error) if error.refusal() == Some(NO_STREAM) => return Ok(None),
-        last => last?,
-    };
-    let Some(last) = last else { return Ok(None) };
-    let signal: Signal = serde_json::from_slice(&last.payload)?;
-    let now = clock::now();
-    let actuator = leader(bus, LeaseName::Actuator, now).await?;
-    let health = health(bus).await?;
-    let leads = |it: &&Health| it.leads(LeaseName::Actuator);
-    let crashing = health.values().filter(leads).flat_map(|it| it.crashing.clone()).collect();
-    Ok(Some(Status {
-        scaler: leader(bus, LeaseName::Scaler, now).await?,
-        actuator,
-        at: signal.at,
-        stale: signal.is_stale(now),
-        roles: signal.roles,
-        crashing,
-    }))
-}
-
-async fn leader(bus: &Bus, name: LeaseName, now: Time) -> anyhow::Result<Option<Leader>> {
-    let (_, record) = bus.lease(name).await?;
-    let holds = |it: &LeaseRecord| {
-        let over = it.at.plus(std::time::Duration::from_millis(it.ttl_millis));
-        !it.released && over > now
-    };
-    Ok(record.filter(holds).map(|LeaseRecord { holder, term, .. }| Leader { holder, term }))
-}
-
-/// The newest sample of each server that still sends some.
-///
-/// # Errors
-/// When the backbone can't be asked.
-pub(crate) async fn health(bus: &Bus) -> anyhow::Result<BTreeMap<String, Health>> {
-    let mut newest = BTreeMap::new();
-    let state = match bus.stream_state(SYSTEM).await {
-        Err(error) if error.refusal() == Some(NO_STREAM) => return Ok(newest),
-        state => state?,
-    };
-    let from = state.last_seq.saturating_sub(HEALTH_READ).max(1);
-    let subject = bus.subjects().system_health();
-    let mut scan: Scan = bus.scan(SYSTEM, subject.as_str(), from).await?;
-    let now = clock::now();
-    while scan.pending() > 0 {
-        let message = scan.next().await?;
-        let Ok(health) = serde_json::from_slice::<Health>(&message.payload) else { continue };
-        let is_ours = health.org_id == *bus.subjects().org();
-        if is_ours && now.since(health.at) < HEALTH_SILENCE {
-            newest.insert(health.server.clone(), health);
-        }
-    }
-    Ok(newest)
 }
 
 fn print(status: &Status, out: Out) -> anyhow::Result<()> {

@@ -1,4 +1,4 @@
-//! Tokens that let hosts in over HTTP. A token speaks for one role of one org. The file keeps
+//! Tokens that let hosts and people in over HTTP. A token speaks for one role of one org. The file keeps
 //! only their hashes, and only its owner may read it; a token is shown once, when it is made.
 
 use std::{
@@ -87,6 +87,12 @@ impl Tokens {
     #[must_use]
     pub fn of(data_dir: &Path) -> Self {
         Self { path: data_dir.join("mcp-tokens.json"), known: Mutex::default() }
+    }
+
+    /// Those that let people into the dashboard.
+    #[must_use]
+    pub fn of_dashboard(data_dir: &Path) -> Self {
+        Self { path: data_dir.join("dashboard-tokens.json"), known: Mutex::default() }
     }
 
     /// Makes a token. It is in the answer, and nowhere else.
