@@ -8,7 +8,7 @@ use std::{
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use sinew_testkit::{Port, Python};
+use sinew_testkit::{Node, Port, Python, Script};
 
 use crate::kit::{Backbone, LONG, Place, SINEW, signal};
 
@@ -91,21 +91,40 @@ fn a_host_works_on_a_task_and_another_takes_over_where_it_is_killed() {
     assert_eq!(second.child.wait().unwrap().code(), Some(0));
 }
 
-#[test]
-fn the_official_sdk_in_python_tells_a_story_of_three_hosts() {
+/// The story of three hosts, told by a program: two over HTTP, one over stdio.
+fn tell(story: Script) {
     let backbone = Backbone::start();
     let place = &backbone.place;
     let ready: Value = serde_json::from_str(&backbone.up.out()).unwrap();
     let token = |role: &str| place.get(&["mcp", "token", "--role", role]);
     let context = place.path(".sinew").display().to_string();
-    let told = Python::script("crates/cli/tests/real/mcp_story.py")
-        .env("PYTHONPATH", sinew_testkit::install::mcp_clients())
-        .arg(ready["mcpUrl"].as_str().unwrap())
-        .arg(token("ceo"))
-        .arg(token("cto"));
+    let url = ready["mcpUrl"].as_str().unwrap();
+    let story = story.arg(url).arg(token("ceo")).arg(token("cto"));
     let command = [SINEW, "mcp", "--role", "qa", "--context", &context];
-    let told = command.into_iter().fold(told, Python::arg).timeout(LONG * 4).run_blocking();
+    let told = command.into_iter().fold(story, Script::arg).timeout(LONG * 4).run_blocking();
     assert!(told.success().contains("the story is told"));
+}
+
+/// The official SDK in Python, in a revision of MCP.
+fn in_python(revision: &str) -> Script {
+    Python::script("crates/cli/tests/real/mcp_story.py")
+        .env("PYTHONPATH", sinew_testkit::install::mcp_clients())
+        .arg(revision)
+}
+
+#[test]
+fn the_official_sdk_in_python_tells_a_story_of_three_hosts_with_sessions() {
+    tell(in_python("legacy"));
+}
+
+#[test]
+fn the_official_sdk_in_python_tells_a_story_of_three_hosts_without_sessions() {
+    tell(in_python("2026-07-28"));
+}
+
+#[test]
+fn the_official_sdk_in_typescript_tells_a_story_of_three_hosts() {
+    tell(Node::script("crates/cli/tests/real/mcp_story.cjs"));
 }
 
 #[test]
