@@ -21,4 +21,5 @@ mod resource;
 mod schema;
 mod tools;
 
+pub use face::Face;
 pub use hub::Origin;

@@ -100,14 +100,7 @@ impl Script {
     /// As [`run`](Self::run).
     #[must_use]
     pub fn run_blocking(self) -> Output {
-        let mut child = Command::new(&self.interpreter)
-            .args(&self.args)
-            .envs(self.env)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| panic!("{} is needed: {error}", self.interpreter.display()));
+        let mut child = self.spawn(Stdio::piped());
         // Each pipe has its own thread, so that none can fill up while another is awaited.
         let stdout = collect(child.stdout.take());
         let stderr = collect(child.stderr.take());
@@ -129,6 +122,28 @@ impl Script {
             Ok(status) => Output { status, stdout, stderr },
             Err(error) => panic!("{error}\n--- stdout\n{stdout}\n--- stderr\n{stderr}"),
         }
+    }
+
+    /// Starts it; what it prints on stdout is for the caller to read, and its stdin is empty.
+    ///
+    /// # Panics
+    /// When it can't be started.
+    #[must_use]
+    pub fn start(self) -> Child {
+        let mut child = self.spawn(Stdio::inherit());
+        drop(child.stdin.take());
+        child
+    }
+
+    fn spawn(&self, stderr: Stdio) -> Child {
+        Command::new(&self.interpreter)
+            .args(&self.args)
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(stderr)
+            .spawn()
+            .unwrap_or_else(|error| panic!("{} is needed: {error}", self.interpreter.display()))
     }
 }
 

@@ -181,4 +181,5 @@ async def story(revision, url, ceo_token, cto_token, command):
     print("the story is told in", spoken)
 
 
-asyncio.run(story(*sys.argv[1:5], sys.argv[5:]))
+if __name__ == "__main__":
+    asyncio.run(story(*sys.argv[1:5], sys.argv[5:]))

@@ -42,7 +42,7 @@ pub(crate) enum Door {
 
 /// The server as one MCP session, or one stateless request, meets it.
 #[derive(Debug)]
-pub(crate) struct Face {
+pub struct Face {
     door: Door,
     /// The session's own hub, once it has begun.
     own: OnceLock<Arc<Hub>>,
