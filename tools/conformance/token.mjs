@@ -1,6 +1,7 @@
 // Loaded into the conformance suite, which can't send a token: every request to the server gets the
 // one of MCP_TOKEN. Whatever a scenario says itself stays.
-import { createRequire } from "node:module";
+import http from "node:http";
+import { createRequire, syncBuiltinESMExports } from "node:module";
 import { pathToFileURL } from "node:url";
 
 const { Agent, setGlobalDispatcher } = createRequire(pathToFileURL(process.argv[1]))("undici");
@@ -19,3 +20,12 @@ setGlobalDispatcher(
     return dispatch({ ...options, headers: withToken(options.headers) }, handler);
   }),
 );
+
+// Some scenarios write their requests by hand.
+const { request } = http;
+http.request = (...args) => {
+  const made = request(...args);
+  if (!made.headersSent && !made.hasHeader("authorization")) made.setHeader("authorization", bearer);
+  return made;
+};
+syncBuiltinESMExports();

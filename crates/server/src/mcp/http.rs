@@ -40,6 +40,9 @@ const PATH: &str = "/mcp";
 /// Ports that are tried upwards from the first.
 const PORTS: u16 = 100;
 
+/// Pages that may ask, with a token: those that this machine itself serves.
+const ORIGINS: [&str; 3] = ["http://localhost:*", "http://127.0.0.1:*", "http://[::1]:*"];
+
 /// Where a client that lost its stream is told to come back: well within the grace.
 const RETRY: Duration = Duration::from_millis(500);
 const _: () = assert!(RETRY.as_millis() < MCP_GRACE.as_millis());
@@ -132,6 +135,7 @@ impl Server {
             .with_cancellation_token(ending.clone())
             .with_sse_retry(Some(RETRY))
             .with_max_request_body_bytes(MCP_REQUEST_BYTES)
+            .with_allowed_origins(ORIGINS)
             .enforce_origin_validation();
         let door = Arc::clone(&lobby);
         let face = move || Ok(dress(Face::new(Door::Many(Arc::clone(&door)))));

@@ -134,6 +134,7 @@ async fn only_who_has_a_token_and_comes_from_here_is_let_in() {
         (format!("Authorization: Basic {token}\r\n"), 401, "there is no token"),
         (format!("{bearer}Origin: https://evil.example\r\n"), 403, "Origin"),
         (format!("{bearer}Origin: null\r\n"), 403, "Origin"),
+        (format!("{bearer}Origin: http://localhost.evil.example\r\n"), 403, "Origin"),
         (format!("{bearer}Host: evil.example\r\n"), 403, "Host"),
     ];
     for (head, status, words) in refused {
@@ -147,6 +148,8 @@ async fn only_who_has_a_token_and_comes_from_here_is_let_in() {
     assert!(status == 413 || answer.is_empty(), "{status}: {answer}");
     let (status, answer) = served.raw(&bearer, "no JSON").await;
     assert!((400..500).contains(&status), "{answer}");
+    let page = format!("{bearer}Origin: http://localhost:5173\r\n");
+    assert_eq!(served.raw(&page, &begin()).await.0, 200, "a page of this machine");
     let (status, answer) = served.raw(&bearer, &begin()).await;
     assert_eq!(status, 200, "{answer}");
     // The session of one token is nothing to another.
