@@ -59,6 +59,8 @@ class Host:
                     await self.told.put(event.uri)
 
             relaying = asyncio.create_task(relay())
+            # It is told once at the beginning, and from then on of every change.
+            await self.hears(uri)
             yield
             relaying.cancel()
 

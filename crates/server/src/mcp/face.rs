@@ -261,6 +261,12 @@ impl ServerHandler for Face {
         for uri in context.accepted().resource_subscriptions.iter().flatten() {
             changes.push(Changes::of(&hub, known(uri)?).await.map_err(invalid)?);
         }
+        // It was acknowledged before it is listened to: what changed in between is told now.
+        for uri in context.accepted().resource_subscriptions.iter().flatten() {
+            if context.sink().notify_resource_updated(uri.clone()).await.is_err() {
+                return Ok(());
+            }
+        }
         let each = changes.into_iter().map(|changes| {
             Box::pin(futures::stream::unfold(changes, |mut changes| async move {
                 let uri = changes.next().await?;
