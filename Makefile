@@ -1,7 +1,7 @@
 # The verbs of the project. What is longer than a line or two is a script in tools/.
 REPO ?= .
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check mutants bench chaos doc clean
+.PHONY: help setup demo test check conformance mutants bench chaos doc clean
 
 help: ## Show these verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s  %s\n", $$1, $$2 }' Makefile
@@ -17,6 +17,9 @@ test: setup ## Run the whole suite against the real nats-server
 
 check: ## Check formatting, lints, documentation, rules of the house
 	@tools/check
+
+conformance: setup ## Run the conformance suites of MCP against the MCP server
+	@tools/conformance/run
 
 mutants: setup ## Break the protocol on purpose and show that the suite notices; names in MUTANTS
 	@tools/mutants $(MUTANTS)

@@ -5,6 +5,7 @@
 //! often the task is tried. [`read`] is the other side; [`everybody`] is for messages to all roles.
 
 pub mod everybody;
+pub mod past;
 pub mod read;
 
 use std::{collections::BTreeMap, sync::atomic::Ordering};

@@ -6,15 +6,16 @@
 //! decides) is written by whoever brought it about, and by the controllers where that one is gone.
 
 mod follow;
+mod list;
 
 use serde_json::{Value, json};
 use sinew_bus::{
-    EnsureError, MeetingError, MeetingLog, Outgoing, PublishError, RequestError, Topology, clock,
-    read::DepthError,
+    EnsureError, MeetingError, MeetingLog, Outgoing, PublishError, RequestError, ScanError,
+    Topology, clock,
 };
 use sinew_model::{
-    Address, Band, MeetingId, Role, Time,
-    limits::{MEETING_STEPS, MEETINGS_AT_ONCE},
+    Band, MeetingId, Role, Time,
+    limits::MEETING_STEPS,
     mail::Mail,
     meeting::{ActionItem, Change, Command, Definition, Minutes, Outcome, Refusal, State, Vote},
     stream::{AGENT_MAIL, MEETINGS},
@@ -27,6 +28,7 @@ use crate::{
 };
 
 pub use follow::Follow;
+pub use list::Page;
 
 /// The server's number for a stream that it has not.
 const NO_STREAM: u32 = 10_059;
@@ -76,7 +78,7 @@ pub enum MeetError {
     Read(#[from] RequestError),
     /// They could not be listed.
     #[error("the meetings could not be listed")]
-    List(#[from] DepthError),
+    List(#[from] ScanError),
     /// An invitation was not sent. The meeting is open, and a controller invites.
     #[error("the members are not invited yet")]
     Invite(#[from] PublishError),
@@ -148,37 +150,6 @@ impl Client {
         let log = log.filter(|log| log.state().is_some());
         let log = log.ok_or_else(|| MeetError::NoMeeting { id: id.clone() })?;
         Ok(Meeting { log, role: self.role().clone(), key: None })
-    }
-
-    /// All meetings there ever were, the newest last.
-    ///
-    /// # Errors
-    /// When they can't be read.
-    pub async fn meetings(&self) -> Result<Vec<State>, MeetError> {
-        use futures::StreamExt as _;
-        let subjects = self.bus().subjects();
-        let filter = subjects.pattern("meetings.*.messages");
-        let known = match self.bus().depth(MEETINGS, &filter).await {
-            Err(DepthError::Request { source, .. }) if source.refusal() == Some(NO_STREAM) => {
-                return Ok(Vec::new());
-            }
-            known => known?,
-        };
-        let ids = known.into_keys().filter_map(|subject| match subjects.parse(&subject) {
-            Some(Address::MeetingMessages(id)) => Some(id),
-            Some(_) | None => None,
-        });
-        let read = futures::stream::iter(ids).map(async |id| {
-            let log = MeetingLog::read(self.bus(), id, self.by().clone()).await?;
-            Ok::<_, RequestError>(log.state().cloned())
-        });
-        let read: Vec<_> = read.buffer_unordered(MEETINGS_AT_ONCE).collect().await;
-        let mut all = Vec::new();
-        for state in read {
-            all.extend(state?);
-        }
-        all.sort_by(|a, b| (a.opened_at, &a.meeting_id).cmp(&(b.opened_at, &b.meeting_id)));
-        Ok(all)
     }
 }
 

@@ -21,4 +21,5 @@ mod schema;
 mod tools;
 
 pub use crate::token;
+pub use face::Face;
 pub use hub::Origin;

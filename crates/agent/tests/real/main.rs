@@ -8,6 +8,7 @@
 )]
 
 mod bodies;
+mod cluster;
 mod control;
 mod desk;
 mod duplicates;
@@ -21,6 +22,7 @@ mod kit;
 mod leases;
 mod life;
 mod meeting;
+mod paging;
 mod parked;
 mod python;
 mod registry;

@@ -7,13 +7,15 @@
 //! of them down.
 //!
 //! Read it in this order: [`place`] is the server under test; [`records`] are the messages that
-//! both sides write; [`latency`], [`tasks`] and [`publish`] are the three parts, and [`processes`]
-//! the one with many processes; [`recovery`] kills; [`orgs`] is about many orgs, and is measured only where it is asked
-//! for; [`sample`] is what one round gives; [`report`] is what is printed.
+//! both sides write; [`latency`], [`mail`], [`tasks`] and [`publish`] are the parts within one
+//! process, and [`processes`] the one with many processes; [`recovery`] kills; [`orgs`] is about
+//! many orgs, and is measured only where it is asked for; [`sample`] is what one round gives;
+//! [`report`] is what is printed.
 
 mod bare;
 mod latency;
 mod machine;
+mod mail;
 mod orgs;
 mod place;
 mod processes;
@@ -77,6 +79,8 @@ pub(crate) struct Args {
 enum Part {
     /// Publish to ack, and delegate to start.
     Latency,
+    /// Message to delivery.
+    Mail,
     /// Whole task lives.
     Tasks,
     /// Many callers of one process.
@@ -191,6 +195,10 @@ async fn run(args: &Args, server: &Server, told: impl Fn(&str)) -> Result<Report
         if args.wants(Part::Latency) {
             told(&format!("{mode}: latency"));
             report.add(durability, latency::measure(&place, pace).await?);
+        }
+        if args.wants(Part::Mail) {
+            told(&format!("{mode}: messages"));
+            report.add(durability, mail::measure(&place, pace).await?);
         }
         if args.wants(Part::Tasks) {
             told(&format!("{mode}: task lives"));

@@ -4,11 +4,13 @@ use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpStream,
     process::{Child, ChildStdin, ChildStdout, Stdio},
+    time::Duration,
 };
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use sinew_testkit::{Port, Python};
+use sinew_bus::clock;
+use sinew_testkit::{Node, Port, Python, Script};
 
 use crate::kit::{Backbone, LONG, Place, SINEW, signal};
 
@@ -91,21 +93,78 @@ fn a_host_works_on_a_task_and_another_takes_over_where_it_is_killed() {
     assert_eq!(second.child.wait().unwrap().code(), Some(0));
 }
 
+/// A host in a process of its own that takes a task and is killed while it thinks about it: gives how
+/// long it took until `next` had the task.
+fn kill_while_it_holds(host: Script, next: &mut Session, id: &str) -> Duration {
+    let mut child = host.start();
+    let mut told = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut told).unwrap();
+    assert_eq!(told.trim(), id);
+    signal(child.id(), Signal::KILL);
+    let died = clock::instant();
+    child.wait().unwrap();
+    let taken = next.call("get_my_next_task", json!({ "wait_seconds": 40 }));
+    let took = died.elapsed();
+    assert_eq!((&taken["task"]["taskId"], &taken["task"]["attempt"]), (&json!(id), &json!(2)));
+    next.call("complete_task", json!({ "task_id": id, "result": "red" }));
+    took
+}
+
 #[test]
-fn the_official_sdk_in_python_tells_a_story_of_three_hosts() {
+fn hosts_that_are_killed_hand_their_tasks_over() {
+    let backbone = Backbone::start();
+    let place = &backbone.place;
+    let ready: Value = serde_json::from_str(&backbone.up.out()).unwrap();
+    let token = place.get(&["mcp", "token", "--role", "cto"]);
+    let context = place.path(".sinew").display().to_string();
+    let over_http = vec!["http", ready["mcpUrl"].as_str().unwrap(), &token];
+    let over_stdio = vec!["stdio", SINEW, "mcp", "--role", "cto", "--context", &context];
+    let mut next = Session::start(place, "cto");
+    for way in [over_http, over_stdio] {
+        let id = place.get(&["task", "delegate", "cto", "Paint"]);
+        let host = Python::script("crates/cli/tests/real/mcp_hold.py")
+            .env("PYTHONPATH", sinew_testkit::install::mcp_clients());
+        let host = way.iter().copied().fold(host, Script::arg);
+        let took = kill_while_it_holds(host, &mut next, &id);
+        // It is said, and not judged: what else the machine does is in it.
+        writeln!(std::io::stderr(), "{}: another host had it after {took:?}", way[0]).unwrap();
+    }
+}
+
+/// The story of three hosts, told by a program: two over HTTP, one over stdio.
+fn tell(story: Script) {
     let backbone = Backbone::start();
     let place = &backbone.place;
     let ready: Value = serde_json::from_str(&backbone.up.out()).unwrap();
     let token = |role: &str| place.get(&["mcp", "token", "--role", role]);
     let context = place.path(".sinew").display().to_string();
-    let told = Python::script("crates/cli/tests/real/mcp_story.py")
-        .env("PYTHONPATH", sinew_testkit::install::mcp_clients())
-        .arg(ready["mcpUrl"].as_str().unwrap())
-        .arg(token("ceo"))
-        .arg(token("cto"));
+    let url = ready["mcpUrl"].as_str().unwrap();
+    let story = story.arg(url).arg(token("ceo")).arg(token("cto"));
     let command = [SINEW, "mcp", "--role", "qa", "--context", &context];
-    let told = command.into_iter().fold(told, Python::arg).timeout(LONG * 4).run_blocking();
+    let told = command.into_iter().fold(story, Script::arg).timeout(LONG * 4).run_blocking();
     assert!(told.success().contains("the story is told"));
+}
+
+/// The official SDK in Python, in a revision of MCP.
+fn in_python(revision: &str) -> Script {
+    Python::script("crates/cli/tests/real/mcp_story.py")
+        .env("PYTHONPATH", sinew_testkit::install::mcp_clients())
+        .arg(revision)
+}
+
+#[test]
+fn the_official_sdk_in_python_tells_a_story_of_three_hosts_with_sessions() {
+    tell(in_python("legacy"));
+}
+
+#[test]
+fn the_official_sdk_in_python_tells_a_story_of_three_hosts_without_sessions() {
+    tell(in_python("2026-07-28"));
+}
+
+#[test]
+fn the_official_sdk_in_typescript_tells_a_story_of_three_hosts() {
+    tell(Node::script("crates/cli/tests/real/mcp_story.cjs"));
 }
 
 #[test]

@@ -393,9 +393,10 @@ fn saying(action: Action, scope: &Scope<'_>) -> Vec<Rule> {
 
 fn pulling(scope: &Scope<'_>) -> Vec<Rule> {
     let mut rules = consuming(AGENT_TASKS, &scope.own.consumers(scope.subjects));
-    // Bands come into use when somebody delegates to them, which the runtime hears.
-    let bands = format!("agents.{}.tasks.*", scope.own.token());
-    rules.extend(subscribe([scope.subjects.pattern(&bands)]));
+    // Bands come into use when somebody delegates to them, which the runtime hears; and a host hears
+    // that there is work.
+    let queue = ["tasks", "tasks.*"].map(|it| format!("agents.{}.{it}", scope.own.token()));
+    rules.extend(subscribe(queue.map(|it| scope.subjects.pattern(&it))));
     rules
 }
 

@@ -63,3 +63,14 @@ pub const CARD_FRESH: Duration = Duration::from_secs(5);
 
 /// Time between two pictures of `agent list --watch`.
 pub const WATCH_EVERY: Duration = Duration::from_secs(1);
+
+/// Messages of a role that one look at its history reads, the newest first, before it says that
+/// there are more.
+pub const INBOX_SEARCHED: usize = 10_000;
+
+/// Messages of all roles among which a look at a history searches at a time, first and at most. It
+/// quadruples, since the messages of a role may lie close together or far apart.
+pub const INBOX_PART: (u64, u64) = (1_000, 16_000);
+
+/// How often one look at a history searches so.
+pub const INBOX_PARTS: usize = 32;

@@ -64,3 +64,6 @@ pub const DASHBOARD_PATIENCE: Duration = Duration::from_secs(3);
 
 /// How long the dashboard waits for its last answers when it stops.
 pub const DASHBOARD_CLOSE: Duration = Duration::from_secs(2);
+
+/// Meetings that the dashboard shows, those first in which something happened last.
+pub const DASHBOARD_MEETINGS: usize = 200;

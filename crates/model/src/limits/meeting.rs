@@ -79,3 +79,13 @@ pub const MEETING_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duratio
 /// Things that are due in one meeting at a time, and are done without another look: more than one
 /// entry can bring about, so that it ends where something is wrong.
 pub const MEETING_STEPS: u32 = 1_000;
+
+/// Entries of meetings that one list looks at, the newest first, so that it takes no longer after
+/// years of meetings. They are asked for in parts of [`MEETINGS_PART`].
+pub const MEETINGS_SEARCHED: u64 = 5_000;
+
+/// Entries of meetings that a list asks for at a time.
+pub const MEETINGS_PART: u64 = 500;
+
+/// Meetings that one list reads, whether or not it shows them: each takes a few requests.
+pub const MEETINGS_READ: usize = 500;

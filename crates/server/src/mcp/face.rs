@@ -42,7 +42,7 @@ pub(crate) enum Door {
 
 /// The server as one MCP session, or one stateless request, meets it.
 #[derive(Debug)]
-pub(crate) struct Face {
+pub struct Face {
     door: Door,
     /// The session's own hub, once it has begun.
     own: OnceLock<Arc<Hub>>,
@@ -260,6 +260,12 @@ impl ServerHandler for Face {
         let mut changes = Vec::new();
         for uri in context.accepted().resource_subscriptions.iter().flatten() {
             changes.push(Changes::of(&hub, known(uri)?).await.map_err(invalid)?);
+        }
+        // It was acknowledged before it is listened to: what changed in between is told now.
+        for uri in context.accepted().resource_subscriptions.iter().flatten() {
+            if context.sink().notify_resource_updated(uri.clone()).await.is_err() {
+                return Ok(());
+            }
         }
         let each = changes.into_iter().map(|changes| {
             Box::pin(futures::stream::unfold(changes, |mut changes| async move {

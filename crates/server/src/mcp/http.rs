@@ -14,7 +14,10 @@ use axum::{
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
 };
-use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
+use rmcp::{
+    ServerHandler,
+    transport::{StreamableHttpServerConfig, StreamableHttpService},
+};
 use serde_json::json;
 use sinew_model::limits::{
     MCP_CLOSE, MCP_GRACE, MCP_PORT, MCP_REQUEST_BYTES, MCP_REQUESTS, MCP_SESSIONS,
@@ -36,6 +39,9 @@ const PATH: &str = "/mcp";
 
 /// Ports that are tried upwards from the first.
 const PORTS: u16 = 100;
+
+/// Pages that may ask, with a token: those that this machine itself serves.
+const ORIGINS: [&str; 3] = ["http://localhost:*", "http://127.0.0.1:*", "http://[::1]:*"];
 
 /// Where a client that lost its stream is told to come back: well within the grace.
 const RETRY: Duration = Duration::from_millis(500);
@@ -103,6 +109,20 @@ impl Server {
     /// # Errors
     /// When the server breaks.
     pub async fn run(self, tokens: Tokens, stop: CancellationToken) -> Result<(), HttpError> {
+        self.run_as(tokens, stop, |face| face).await
+    }
+
+    /// Serves as [`Server::run`], by what `dress` makes of each face: for tests that need a server
+    /// which can do more.
+    ///
+    /// # Errors
+    /// As [`Server::run`].
+    pub async fn run_as<H: ServerHandler>(
+        self,
+        tokens: Tokens,
+        stop: CancellationToken,
+        dress: impl Fn(Face) -> H + Send + Sync + 'static,
+    ) -> Result<(), HttpError> {
         let Self { listener, lobby, .. } = self;
         let ending = CancellationToken::new();
         let sessions = Sessions::new(Arc::clone(&lobby));
@@ -115,9 +135,10 @@ impl Server {
             .with_cancellation_token(ending.clone())
             .with_sse_retry(Some(RETRY))
             .with_max_request_body_bytes(MCP_REQUEST_BYTES)
+            .with_allowed_origins(ORIGINS)
             .enforce_origin_validation();
         let door = Arc::clone(&lobby);
-        let face = move || Ok(Face::new(Door::Many(Arc::clone(&door))));
+        let face = move || Ok(dress(Face::new(Door::Many(Arc::clone(&door)))));
         let service = StreamableHttpService::new(face, Arc::new(sessions.clone()), config);
         let router = Router::new()
             .nest_service(PATH, service)

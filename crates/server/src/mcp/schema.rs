@@ -6,10 +6,20 @@ use rmcp::model::JsonObject;
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::Value;
 
+/// The schema of what a tool takes.
+pub(crate) fn taken<T: JsonSchema>() -> Arc<JsonObject> {
+    of::<T>(SchemaSettings::draft2020_12().for_deserialize())
+}
+
+/// The schema of what a tool gives: what it may leave out is not required there, or a host that
+/// checks results refuses those without it.
+pub(crate) fn given<T: JsonSchema>() -> Arc<JsonObject> {
+    of::<T>(SchemaSettings::draft2020_12().for_serialize())
+}
+
 /// The schema of a type. What it takes from others is written into it, because some hosts do not
 /// follow references.
-pub(crate) fn of<T: JsonSchema>() -> Arc<JsonObject> {
-    let mut settings = SchemaSettings::draft2020_12();
+fn of<T: JsonSchema>(mut settings: SchemaSettings) -> Arc<JsonObject> {
     settings.inline_subschemas = true;
     settings.meta_schema = None;
     let schema = settings.into_generator().into_root_schema_for::<T>();

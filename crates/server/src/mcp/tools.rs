@@ -95,9 +95,9 @@ where
     O: Serialize + JsonSchema,
     F: Future<Output = Result<O, Told>> + Send + 'static,
 {
-    let tool = Tool::new(name, about, schema::of::<P>())
+    let tool = Tool::new(name, about, schema::taken::<P>())
         .with_title(title)
-        .with_raw_output_schema(schema::of::<O>())
+        .with_raw_output_schema(schema::given::<O>())
         .with_annotations(kind.annotations(title));
     let run = move |call: Call, given: Value| {
         let work = serde_json::from_value::<P>(given).map(|params| run(call, params));
@@ -216,6 +216,17 @@ mod tests {
             let hints = tool.annotations.as_ref().unwrap();
             assert!(hints.read_only_hint.is_some() && hints.destructive_hint.is_some(), "{name}");
         }
+    }
+
+    #[test]
+    fn what_a_result_may_leave_out_is_not_required_by_its_schema() {
+        let minutes = &find("get_meeting_minutes").unwrap().tool;
+        let schema = Value::Object(minutes.output_schema.as_deref().unwrap().clone());
+        let item = "/properties/minutes/properties/actionItems/items";
+        let required = schema.pointer(&format!("{item}/required")).unwrap();
+        let required = required.as_array().unwrap();
+        assert!(required.contains(&"assignee".into()), "{required:?}");
+        assert!(!required.contains(&"details".into()), "{required:?}");
     }
 
     #[test]

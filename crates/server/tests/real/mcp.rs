@@ -5,3 +5,4 @@ mod http;
 mod kit;
 mod story;
 mod team;
+mod thinking;

@@ -1,6 +1,8 @@
 //! Meetings with the controllers of an org: what time brings about happens once, however many
 //! controllers there are, and whoever is gone.
 
+mod crowd;
+
 use std::time::Duration;
 
 use serde_json::json;

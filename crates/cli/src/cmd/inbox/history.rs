@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use sinew_agent::inbox::read::{Kept, Past};
+use sinew_agent::inbox::past::{Kept, Past};
 use sinew_model::{Role, Time, mail::Mail};
 
 use super::{Shown, line_with_id};

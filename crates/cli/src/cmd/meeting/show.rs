@@ -3,7 +3,7 @@
 use serde_json::json;
 use sinew_bus::clock;
 use sinew_model::{
-    MeetingId,
+    MeetingId, Time,
     meeting::{Phase, State},
 };
 
@@ -13,7 +13,7 @@ use crate::{args::Global, exit::Code, output::Out, signals, text};
 /// Characters of a title, and of what a meeting waits for, that a line shows.
 const WIDE: usize = 48;
 
-/// List the meetings, the newest last.
+/// List the meetings; that in which something happened last is the last.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_long_help = "Examples:
   sinew meeting list
@@ -25,6 +25,12 @@ pub(crate) struct ListArgs {
     /// Only those that the role may be in
     #[arg(long)]
     mine: bool,
+    /// At most so many
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..))]
+    limit: u16,
+    /// Those before: what an earlier list named where there were more
+    #[arg(long, value_name = "PLACE")]
+    before: Option<u64>,
 }
 
 /// Print where a meeting stands.
@@ -70,22 +76,29 @@ pub(crate) struct MinutesArgs {
 /// When they can't be read, as with all that follows.
 pub(crate) async fn list(args: &ListArgs, global: &Global, out: Out) -> anyhow::Result<Code> {
     let client = client(global).await?;
-    let all = client.meetings().await?;
-    let wanted = |it: &&State| {
+    let wanted = |it: &State| {
         let is_mine = it.definition.has(client.role()) || it.opened_by == *client.role();
         (args.all || !it.is_closed()) && (!args.mine || is_mine)
     };
-    let some: Vec<&State> = all.iter().filter(wanted).collect();
+    let page = client.meetings(args.before, args.limit.into(), wanted).await?;
     let now = clock::now();
     if out.is_json() {
-        let meetings: Vec<_> = some.iter().map(|it| document(it)).collect();
-        out.document(&json!({ "meetings": meetings }))?;
+        let meetings: Vec<_> = page.meetings.iter().map(document).collect();
+        out.document(&json!({ "meetings": meetings, "older": page.older }))?;
         return Ok(Code::Done);
     }
-    if some.is_empty() {
-        out.note(if all.is_empty() { "no meetings" } else { "no such meetings; try --all" });
-        return Ok(Code::Done);
+    if page.meetings.is_empty() {
+        out.note(if args.all { "no meetings" } else { "no such meetings; try --all" });
+    } else {
+        print_list(&page.meetings, now, out)?;
     }
+    if let Some(older) = page.older {
+        out.note(format_args!("there may be more: --before {older}"));
+    }
+    Ok(Code::Done)
+}
+
+fn print_list(some: &[State], now: Time, out: Out) -> anyhow::Result<()> {
     let head = ["MEETING", "STATE", "CHAIR", "THERE", "WAITS FOR", "TITLE"];
     let row = |it: &State| {
         let everybody = it.definition.everybody().count();
@@ -98,8 +111,8 @@ pub(crate) async fn list(args: &ListArgs, global: &Global, out: Out) -> anyhow::
             text::short(&it.definition.title, WIDE),
         ]
     };
-    out.line(text::table(&head, some.into_iter().map(row)))?;
-    Ok(Code::Done)
+    out.line(text::table(&head, some.iter().map(row)))?;
+    Ok(())
 }
 
 /// A meeting without what was said in it: that is in the minutes.

@@ -18,8 +18,8 @@ use sinew_bus::{Bus, clock};
 use sinew_model::{
     OrgId, Role,
     limits::{
-        DASHBOARD_FRESH, DASHBOARD_LOGINS, DASHBOARD_LOOK_EVERY, DASHBOARD_PATIENCE,
-        DASHBOARD_QUIET, TRY_AGAIN, VIEW_LOOK_EVERY,
+        DASHBOARD_FRESH, DASHBOARD_LOGINS, DASHBOARD_LOOK_EVERY, DASHBOARD_MEETINGS,
+        DASHBOARD_PATIENCE, DASHBOARD_QUIET, TRY_AGAIN, VIEW_LOOK_EVERY,
     },
     meeting,
     stream::TASK_LOG,
@@ -165,7 +165,8 @@ impl Room {
         Ok(agents)
     }
 
-    /// All meetings, the newest last. They are read anew when one has changed.
+    /// The meetings in which something happened last, the newest last, at most [`DASHBOARD_MEETINGS`].
+    /// They are read anew when one has changed.
     pub(super) async fn meetings(&self) -> Result<Arc<Vec<meeting::State>>, Fault> {
         let mut kept = self.meetings.lock().await;
         let tick = self.ticks.borrow().meetings;
@@ -174,7 +175,8 @@ impl Room {
         {
             return Ok(Arc::clone(meetings));
         }
-        let meetings = Arc::new(self.reader.meetings().await?);
+        let newest = self.reader.meetings(None, DASHBOARD_MEETINGS, |_| true).await?;
+        let meetings = Arc::new(newest.meetings);
         *kept = Some((tick, Arc::clone(&meetings)));
         Ok(meetings)
     }

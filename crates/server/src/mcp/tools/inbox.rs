@@ -1,15 +1,13 @@
 //! What was sent to a role, and what it sends: reports about the tasks that it delegated, direct
 //! messages, and their answers.
 
-use std::collections::VecDeque;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sinew_agent::{Message, Received, inbox::read::Unread};
 use sinew_model::{
     Role, TaskId, Time,
-    limits::{INBOX_TAKE, MCP_ROWS, MCP_ROWS_MOST},
+    limits::{INBOX_SEARCHED, INBOX_TAKE, MCP_ROWS, MCP_ROWS_MOST},
     mail::{Mail, Recipient},
 };
 
@@ -30,7 +28,8 @@ fn reading() -> Vec<Entry> {
                 "Look at the inbox",
                 "Shows the newest messages to your role, read or not, the oldest of them first: \
                  reports about tasks that it delegated, direct messages, and messages to everybody; \
-                 and how many are unread. Reading here takes nothing away.",
+                 and how many are unread. Reading here takes nothing away. With the `older` of an \
+                 answer as `before`, it goes on with older ones.",
             ),
             Kind::Reads,
             read,
@@ -94,6 +93,8 @@ pub(in crate::mcp) struct Read {
     since: Option<Time>,
     /// Only what is in this thread: the id of its first message, a task or a meeting.
     thread: Option<String>,
+    /// What comes before: `older` of an earlier answer.
+    before: Option<u64>,
 }
 
 /// A message, for a model.
@@ -158,6 +159,8 @@ impl From<Unread> for Count {
 #[derive(Debug, Serialize, JsonSchema)]
 pub(in crate::mcp) struct Inbox {
     messages: Vec<Shown>,
+    /// Give it as `before` to see older ones; null where there are none.
+    older: Option<u64>,
     unread: Count,
 }
 
@@ -165,21 +168,11 @@ pub(in crate::mcp) struct Inbox {
 pub(in crate::mcp) async fn inbox(hub: &Hub, given: Read) -> Result<Inbox, Told> {
     let limit = given.limit.unwrap_or(MCP_ROWS).clamp(1, MCP_ROWS_MOST);
     let inbox = hub.client().inbox();
-    let mut newest = VecDeque::new();
-    let mut past = inbox.history().await?;
-    while let Some(kept) = past.next_kept().await? {
-        let Ok(mail) = kept.mail else { continue };
-        let suits = given.since.is_none_or(|since| kept.time >= since)
-            && given.thread.as_ref().is_none_or(|thread| thread == mail.thread());
-        if suits {
-            newest.push_back(mail);
-        }
-        if newest.len() > limit {
-            newest.pop_front();
-        }
-    }
+    let suits = |mail: &Mail| given.thread.as_ref().is_none_or(|thread| thread == mail.thread());
+    let page = inbox.page(given.before, limit, given.since, suits).await?;
+    let messages = page.messages.into_iter().filter_map(|kept| kept.mail.ok()).map(Shown::of);
     let unread = inbox.unread().await?.into();
-    Ok(Inbox { messages: newest.into_iter().map(Shown::of).collect(), unread })
+    Ok(Inbox { messages: messages.collect(), older: page.older, unread })
 }
 
 async fn read(call: Call, given: Read) -> Result<Inbox, Told> {
@@ -348,16 +341,20 @@ struct Reply {
 }
 
 async fn reply(call: Call, given: Reply) -> Result<Sent, Told> {
-    let mut past = call.hub.client().inbox().history().await?;
-    while let Some(kept) = past.next_kept().await? {
-        let Ok(mail) = kept.mail else { continue };
-        if mail.id == given.message_id {
-            let message = Message::reply(&mail, body(given.message, None));
-            return dispatch(&call.hub, given.task_id.as_ref(), message).await;
-        }
+    let inbox = call.hub.client().inbox();
+    let page = inbox.page(None, 1, None, |mail| mail.id == given.message_id).await?;
+    if let Some(mail) = page.messages.into_iter().find_map(|kept| kept.mail.ok()) {
+        let message = Message::reply(&mail, body(given.message, None));
+        return dispatch(&call.hub, given.task_id.as_ref(), message).await;
     }
+    let what = match page.older {
+        None => "there is no message of that id to your role".to_owned(),
+        Some(_) => {
+            format!("no message of that id is among the newest {INBOX_SEARCHED} to your role")
+        }
+    };
     Err(Told::new(
-        "there is no message of that id to your role",
+        what,
         "get_agent_inbox shows the messages with their ids; send_to_agent begins a new thread.",
     ))
 }

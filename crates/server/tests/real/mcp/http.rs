@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use futures::StreamExt as _;
 use rmcp::{
     RoleClient, ServiceExt as _,
     service::RunningService,
@@ -23,8 +24,8 @@ use tokio_util::sync::CancellationToken;
 use super::kit::{Backbone, Ear, PATIENCE, call};
 
 /// A server, with tokens in a folder.
-struct Served {
-    backbone: Backbone,
+pub(super) struct Served {
+    pub(super) backbone: Backbone,
     folder: TempDir,
     url: String,
     stop: CancellationToken,
@@ -33,7 +34,10 @@ struct Served {
 
 impl Served {
     async fn start() -> Self {
-        let backbone = Backbone::start().await;
+        Self::on(Backbone::start().await).await
+    }
+
+    pub(super) async fn on(backbone: Backbone) -> Self {
         let folder = TempDir::new("mcp");
         let server = Server::bind(backbone.origin().await, Some(0)).await.unwrap();
         let (url, stop) = (server.url(), CancellationToken::new());
@@ -42,14 +46,14 @@ impl Served {
         Self { backbone, folder, url, stop, running }
     }
 
-    fn token(&self, role: &str) -> String {
+    pub(super) fn token(&self, role: &str) -> String {
         let tokens = Tokens::of(self.folder.path());
         let made = tokens.make("acme".parse().unwrap(), role.parse().unwrap(), None);
         made.unwrap().0.expose().to_owned()
     }
 
     /// A host with a session, in the threads that it is called in.
-    async fn host(&self, token: &str) -> RunningService<RoleClient, Ear> {
+    pub(super) async fn host(&self, token: &str) -> RunningService<RoleClient, Ear> {
         host(self.url.clone(), token.to_owned()).await
     }
 
@@ -75,7 +79,16 @@ impl Served {
     }
 
     /// A call of a client that has no session.
-    async fn stateless(&self, token: &str, tool: &str, given: Value) -> Value {
+    pub(super) async fn stateless(&self, token: &str, tool: &str, given: Value) -> Value {
+        let answer = self.ask(token, tool, given).await;
+        let data = answer.lines().find_map(|line| line.strip_prefix("data: {"));
+        let data = data.unwrap_or_else(|| panic!("no answer in {answer}"));
+        let message: Value = serde_json::from_str(&format!("{{{data}")).unwrap();
+        message.pointer("/result/structuredContent").cloned().unwrap_or_default()
+    }
+
+    /// The same; gives the answer as it came.
+    async fn ask(&self, token: &str, tool: &str, given: Value) -> String {
         let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {
             "name": tool, "arguments": given, "_meta": {
                 "io.modelcontextprotocol/protocolVersion": "2026-07-28",
@@ -87,13 +100,10 @@ impl Served {
         );
         let (status, answer) = self.raw(&head, &body.to_string()).await;
         assert_eq!(status, 200, "{answer}");
-        let data = answer.lines().find_map(|line| line.strip_prefix("data: {"));
-        let data = data.unwrap_or_else(|| panic!("no answer in {answer}"));
-        let message: Value = serde_json::from_str(&format!("{{{data}")).unwrap();
-        message.pointer("/result/structuredContent").cloned().unwrap_or_default()
+        answer
     }
 
-    async fn stop(self) {
+    pub(super) async fn stop(self) {
         self.stop.cancel();
         tokio::time::timeout(PATIENCE, self.running).await.unwrap().unwrap();
     }
@@ -124,6 +134,7 @@ async fn only_who_has_a_token_and_comes_from_here_is_let_in() {
         (format!("Authorization: Basic {token}\r\n"), 401, "there is no token"),
         (format!("{bearer}Origin: https://evil.example\r\n"), 403, "Origin"),
         (format!("{bearer}Origin: null\r\n"), 403, "Origin"),
+        (format!("{bearer}Origin: http://localhost.evil.example\r\n"), 403, "Origin"),
         (format!("{bearer}Host: evil.example\r\n"), 403, "Host"),
     ];
     for (head, status, words) in refused {
@@ -137,6 +148,8 @@ async fn only_who_has_a_token_and_comes_from_here_is_let_in() {
     assert!(status == 413 || answer.is_empty(), "{status}: {answer}");
     let (status, answer) = served.raw(&bearer, "no JSON").await;
     assert!((400..500).contains(&status), "{answer}");
+    let page = format!("{bearer}Origin: http://localhost:5173\r\n");
+    assert_eq!(served.raw(&page, &begin()).await.0, 200, "a page of this machine");
     let (status, answer) = served.raw(&bearer, &begin()).await;
     assert_eq!(status, 200, "{answer}");
     // The session of one token is nothing to another.
@@ -222,4 +235,39 @@ async fn a_server_that_stops_gives_back_what_its_sessions_hold() {
     tokio::time::timeout(PATIENCE, running).await.unwrap().unwrap();
     let state = backbone.client("ceo").state(&id).await.unwrap().unwrap();
     assert_eq!((state.word(), state.failures), ("retrying", 0));
+}
+
+/// Calls of one client, and how many of them are on their way at a time.
+const CALLS: usize = 10_000;
+const AT_ONCE: usize = 300;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_calls_over_http_are_bounded_and_the_client_goes_on() {
+    let served = Served::start().await;
+    let token = served.token("cto");
+    let wait = json!({ "wait_seconds": 2 });
+    let outcomes: Vec<String> = futures::stream::iter(0..CALLS)
+        .map(async |_| served.ask(&token, "get_my_next_task", wait.clone()).await)
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await;
+    let (mut refused, mut waited) = (0, 0);
+    for answer in outcomes {
+        if answer.contains("in flight already") {
+            refused += 1;
+        } else {
+            assert!(answer.contains("There is nothing to do"), "{answer}");
+            waited += 1;
+        }
+    }
+    assert_eq!(refused + waited, CALLS);
+    assert!(refused > 0 && waited > 0, "{refused} refused, {waited} waited");
+    let ceo = served.backbone.client("ceo");
+    let id = ceo.delegate(Delegation::new("cto".parse().unwrap(), "x")).await.unwrap().id;
+    let wait = json!({ "wait_seconds": 20 });
+    let taken = served.stateless(&token, "get_my_next_task", wait).await;
+    assert_eq!(taken["task"]["taskId"], id.as_str());
+    served.stateless(&token, "complete_task", json!({ "task_id": id })).await;
+    assert_eq!(ceo.outcome(&id).await.unwrap().attempts, 1);
+    served.stop().await;
 }

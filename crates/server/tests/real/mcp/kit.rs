@@ -24,6 +24,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Backbone {
     pub(crate) server: NatsServer,
     pub(crate) bus: Bus,
+    topology: Topology,
 }
 
 /// A host that started the server as its child.
@@ -112,12 +113,17 @@ pub(crate) async fn call(mcp: &RunningService<RoleClient, Ear>, tool: &str, give
 
 impl Backbone {
     pub(crate) async fn start() -> Self {
+        Self::with("").await
+    }
+
+    /// With something laid over the catalogue, as TOML.
+    pub(crate) async fn with(overlay: &str) -> Self {
         let server = NatsServer::start();
         let bus = connect(&server).await;
-        let topology = Topology::standard(&bus);
+        let topology = Topology::overlaid(&bus, overlay).unwrap();
         let plan = topology.plan(&bus).await.unwrap();
         topology.apply(&bus, &plan, Consent::KeepMessages).await.unwrap();
-        Self { server, bus }
+        Self { server, bus, topology }
     }
 
     pub(crate) fn client(&self, role: &str) -> Client {
@@ -125,7 +131,8 @@ impl Backbone {
     }
 
     pub(crate) async fn origin(&self) -> Origin {
-        Origin::new(connect(&self.server).await).await.unwrap()
+        let origin = Origin::new(connect(&self.server).await).await.unwrap();
+        Origin { topology: self.topology.clone(), ..origin }
     }
 
     /// A host that speaks for a role, over pipes.

@@ -2,15 +2,16 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use futures::StreamExt as _;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sinew_agent::MeetError;
 use sinew_bus::clock;
 use sinew_model::{
     MeetingId,
-    limits::{MCP_ROWS, MCP_ROWS_MOST, MCP_SEARCHED, MCP_WAIT},
+    limits::{MCP_ROWS, MCP_ROWS_MOST, MCP_SEARCHED, MCP_WAIT, MEETINGS_AT_ONCE},
     mail::Mail,
-    meeting::{Entry, Minutes, Outcome, VoteMinutes},
+    meeting::{Entry, Minutes, Outcome, State, VoteMinutes},
     stream::AGENT_MAIL,
 };
 
@@ -38,7 +39,8 @@ pub(super) fn tools() -> Vec<tools::Entry> {
                 "list_meetings",
                 "List meetings",
                 "Lists the meetings that go on or are to come, or with `all` also those that are \
-                 over, the newest last.",
+                 over; that in which something happened last is the last. With the `older` of an \
+                 answer as `before`, it goes on with those in which nothing happened since.",
             ),
             Kind::Reads,
             list,
@@ -100,19 +102,24 @@ pub(in crate::mcp) struct Invited {
     meetings: Vec<Standing>,
 }
 
-/// The open meetings that the session's role is invited to and has not joined.
+/// The open meetings that the session's role is invited to and has not joined, the oldest first: those
+/// of its newest invitations.
 pub(in crate::mcp) async fn invitations(hub: &Hub) -> Result<Invited, Told> {
     let filter = hub.bus().subjects().meetings(hub.role());
+    let mut newest = newest(hub, AGENT_MAIL, filter.as_str(), MCP_SEARCHED).await?;
+    newest.reverse();
     let mut known = BTreeSet::new();
+    let called = newest.iter().filter_map(|message| {
+        let id: MeetingId = Mail::decode(&message.payload).ok()?.correlation_id?.parse().ok()?;
+        known.insert(id.clone()).then_some(id)
+    });
+    let called: Vec<MeetingId> = called.take(MCP_ROWS_MOST).collect();
+    let read = futures::stream::iter(called).map(|id| async move { hub.client().meet(&id).await });
+    let mut read = read.buffered(MEETINGS_AT_ONCE);
     let mut meetings = Vec::new();
-    for message in newest(hub, AGENT_MAIL, filter.as_str(), MCP_SEARCHED).await? {
-        let Ok(mail) = Mail::decode(&message.payload) else { continue };
-        let Some(Ok(id)) = mail.correlation_id.map(|id| id.parse::<MeetingId>()) else { continue };
-        if !known.insert(id.clone()) {
-            continue;
-        }
+    while let Some(it) = read.next().await {
         // Whatever the invitation says, the log of the meeting says whether there is one.
-        let it = match hub.client().meet(&id).await {
+        let it = match it {
             Err(MeetError::NoMeeting { .. }) => continue,
             it => it?,
         };
@@ -121,6 +128,7 @@ pub(in crate::mcp) async fn invitations(hub: &Hub) -> Result<Invited, Told> {
             meetings.push(Standing::of_state(state, hub.role()));
         }
     }
+    meetings.reverse();
     Ok(Invited { meetings })
 }
 
@@ -158,18 +166,29 @@ struct List {
     mine: bool,
     /// At most so many, the newest; 20 if not given, at most 200.
     limit: Option<usize>,
+    /// What comes before: `older` of an earlier answer.
+    before: Option<u64>,
 }
 
-async fn list(call: Call, given: List) -> Result<Invited, Told> {
+/// Some meetings.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Listed {
+    meetings: Vec<Standing>,
+    /// Give it as `before` to see those in which something happened longer ago; null where there
+    /// are none.
+    older: Option<u64>,
+}
+
+async fn list(call: Call, given: List) -> Result<Listed, Told> {
     let you = call.hub.role();
-    let mut some = call.hub.client().meetings().await?;
-    some.retain(|it| {
+    let limit = given.limit.unwrap_or(MCP_ROWS).clamp(1, MCP_ROWS_MOST);
+    let suits = |it: &State| {
         (given.all || !it.is_closed())
             && (!given.mine || it.definition.has(you) || it.opened_by == *you)
-    });
-    let limit = given.limit.unwrap_or(MCP_ROWS).clamp(1, MCP_ROWS_MOST);
-    some.drain(..some.len().saturating_sub(limit));
-    Ok(Invited { meetings: some.iter().map(|it| Standing::of_state(it, you)).collect() })
+    };
+    let page = call.hub.client().meetings(given.before, limit, suits).await?;
+    let meetings = page.meetings.iter().map(|it| Standing::of_state(it, you)).collect();
+    Ok(Listed { meetings, older: page.older })
 }
 
 async fn status(call: Call, given: Which) -> Result<Standing, Told> {
