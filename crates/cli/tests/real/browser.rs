@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use sinew_testkit::{Python, install};
+use sinew_testkit::{Python, Script, install};
 
 use crate::kit::{Backbone, SINEW};
 
@@ -26,7 +26,7 @@ fn go(name: &str) {
     assert!(said.contains("arrived"), "{said}");
 }
 
-fn script(name: &str) -> Python {
+fn script(name: &str) -> Script {
     let clients = install::browser_clients();
     Python::script("crates/cli/tests/real/browser/journeys.py")
         .arg(name)
