@@ -189,6 +189,9 @@ const SAME_ID: Option<&str> =
 
 /// Reads: what the server did not answer was not done.
 fn unreadable(cause: &(dyn std::error::Error + 'static)) -> Option<Verdict> {
+    if let Some(EnsureError::NotMade { .. }) = cause.downcast_ref() {
+        return Some((Code::Unreachable, Some("start it: `sinew up`, or `sinew server --orgs`")));
+    }
     let is_read =
         cause.is::<HistoryError>() || cause.is::<ScanError>() || cause.is::<EnsureError>();
     let request = is_read.then(|| cause.source()?.downcast_ref::<RequestError>())??;

@@ -21,6 +21,7 @@ mod question;
 mod state;
 pub mod sweep;
 pub mod wait;
+mod words;
 
 pub use assignment::{Assignment, AssignmentError};
 pub use command::{Command, Refusal};

@@ -63,14 +63,14 @@ pub(crate) struct Args {
     /// Where the throw-away folders are made [default: the system's folder for temporary files].
     #[arg(long, value_name = "FOLDER")]
     folder: Option<PathBuf>,
-    /// Publish one by one against the server of this context, as one of many processes.
-    #[arg(long, hide = true, value_name = "CONTEXT", requires = "worker_way")]
+    /// Be one of many processes, against the server of this context.
+    #[arg(long, hide = true, value_name = "CONTEXT", requires = "trade")]
     worker: Option<PathBuf>,
-    /// How that process publishes.
-    #[arg(long, hide = true, value_name = "WAY")]
+    /// It publishes one by one, in this way.
+    #[arg(long, hide = true, value_name = "WAY", group = "trade")]
     worker_way: Option<processes::Way>,
-    /// The name of that process, where it works.
-    #[arg(long, hide = true, value_name = "INSTANCE", requires = "worker")]
+    /// It works, under this name.
+    #[arg(long, hide = true, value_name = "INSTANCE", group = "trade")]
     worker_as: Option<String>,
 }
 
@@ -228,10 +228,8 @@ async fn run(args: &Args, server: &Server, told: impl Fn(&str)) -> Result<Report
 /// Is one of the many processes, until the one that measures says that it is enough.
 async fn work(args: &Args) -> Result<()> {
     match (&args.worker, args.worker_way, &args.worker_as) {
-        (Some(context), Some(processes::Way::Hold), Some(name)) => {
-            recovery::work(context, name).await
-        }
-        (Some(context), Some(way), _) => processes::work(context, way).await,
+        (Some(context), _, Some(name)) => recovery::work(context, name).await,
+        (Some(context), Some(way), None) => processes::work(context, way).await,
         // The command line does not let this through.
         (_, _, _) => Ok(()),
     }

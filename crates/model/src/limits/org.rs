@@ -57,3 +57,6 @@ pub const SCANS_OF_USER: usize = 8;
 /// Time between two looks for messages of one stream in another: they do no harm where they lie,
 /// and a look asks the server some thirty questions.
 pub const ASTRAY_EVERY: Duration = Duration::from_secs(60);
+
+/// Accepted results whose report failed that are kept in mind while others are reported.
+pub const ACCEPTED_AGAIN: usize = 1_000;

@@ -7,11 +7,14 @@
 //! [`DEDUP_WINDOW`] later, so that the server drops it as the duplicate that it mostly is. After a
 //! restart it goes on where the view had been, so nothing is passed over while no controller runs.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use sinew_agent::{Client, FinishError};
 use sinew_bus::{Bus, HistoryError, clock};
-use sinew_model::{IdError, Role, TaskId, limits::DEDUP_WINDOW};
+use sinew_model::{
+    IdError, Role, TaskId,
+    limits::{ACCEPTED_AGAIN, DEDUP_WINDOW},
+};
 use sinew_views::{QueryError, Store};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -30,24 +33,24 @@ pub(crate) struct Accepted {
 }
 
 /// How far it is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Mark {
-    /// Everything up to here is reported.
+    /// Everything up to here is reported, or in the line of those that are tried again.
     done: u64,
     /// Up to here the writers have had time since.
     noted: u64,
     since: Instant,
+    /// What could not be reported. It holds up nobody else, until there are [`ACCEPTED_AGAIN`].
+    again: BTreeSet<TaskId>,
 }
 
-/// Why a round was not gone to its end.
+/// Why an end is not reported.
 #[derive(Debug, thiserror::Error)]
-enum RoundError {
-    #[error("the view can't be asked")]
-    Query(#[from] QueryError),
-    #[error("the log of task {task} could not be read")]
-    Read { task: TaskId, source: HistoryError },
-    #[error("the end of task {task} is not reported")]
-    Finish { task: TaskId, source: FinishError },
+enum ReportError {
+    #[error("its log could not be read")]
+    Read(#[from] HistoryError),
+    #[error("what it left outstanding is not done")]
+    Finish(#[from] FinishError),
 }
 
 impl Accepted {
@@ -69,7 +72,7 @@ impl Accepted {
                 if let Err(error) = self.round(&mut mark).await {
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,
-                        "an accepted result may not be reported yet"
+                        "it is not known which results were accepted; it is looked again"
                     );
                 }
             }
@@ -77,47 +80,54 @@ impl Accepted {
         shutdown.run_until_cancelled(Box::pin(all)).await;
     }
 
-    async fn round(&self, mark: &mut Option<Mark>) -> Result<(), RoundError> {
+    async fn round(&self, mark: &mut Option<Mark>) -> Result<(), QueryError> {
         let reached = self.store.reached().await?;
         let now = clock::instant();
-        let known = match *mark {
-            Some(known) if reached >= known.noted => known,
-            None if self.began > 0 => self.begin((self.began, reached), now).await?,
-            // The view is new or was made anew, or the log was, and counts from 1 again.
-            Some(_) | None => self.begin((reached, reached), now).await?,
-        };
-        let known = mark.insert(known);
-        if now.duration_since(known.since) < grace(self.pace) {
+        let is_on = mark.as_ref().is_some_and(|mark| reached >= mark.noted);
+        if !is_on {
+            // An earlier process may have been gone before it had reported what it accepted last.
+            // Where the view is new or was made anew, or the log was, it is not known how far.
+            let began = if mark.is_none() && self.began > 0 { self.began } else { reached };
+            let done = self.store.before(began, DEDUP_WINDOW).await?;
+            let again = mark.take().map(|mark| mark.again).unwrap_or_default();
+            *mark = Some(Mark { done, noted: reached, since: now, again });
+        }
+        let Some(mark) = mark else { return Ok(()) };
+        if now.duration_since(mark.since) < grace(self.pace) {
             return Ok(());
         }
-        while known.done < known.noted {
-            let found = self.store.accepted(known.done, known.noted).await?;
+        for task in std::mem::take(&mut mark.again) {
+            self.try_to(task, mark).await;
+        }
+        while mark.done < mark.noted && mark.again.len() < ACCEPTED_AGAIN {
+            let found = self.store.accepted(mark.done, mark.noted).await?;
             if found.is_empty() {
-                known.done = known.noted;
+                mark.done = mark.noted;
             }
             for (task, seq) in found {
-                self.report(task).await?;
-                known.done = seq;
+                self.try_to(task, mark).await;
+                mark.done = seq;
             }
         }
-        (known.noted, known.since) = (reached, now);
+        if mark.done == mark.noted {
+            (mark.noted, mark.since) = (reached, now);
+        }
         Ok(())
     }
 
-    /// An earlier process may have been gone before it had reported what it accepted last.
-    async fn begin(&self, (began, reached): (u64, u64), now: Instant) -> Result<Mark, RoundError> {
-        let done = self.store.before(began, DEDUP_WINDOW).await?;
-        Ok(Mark { done, noted: reached, since: now })
+    async fn try_to(&self, task: TaskId, mark: &mut Mark) {
+        if let Err(error) = self.report(&task).await {
+            tracing::warn!(%task, error = &error as &dyn std::error::Error,
+                "the end of an accepted result is not reported yet");
+            mark.again.insert(task);
+        }
     }
 
-    async fn report(&self, task: TaskId) -> Result<(), RoundError> {
-        let history = self.bus.history(&task).await;
-        let history = history.map_err(|source| RoundError::Read { task: task.clone(), source })?;
-        let Some(state) = history.task.state.filter(|state| state.end().is_some()) else {
-            return Ok(());
-        };
+    async fn report(&self, task: &TaskId) -> Result<(), ReportError> {
+        let state = self.bus.history(task).await?.task.state;
+        let Some(state) = state.filter(|state| state.end().is_some()) else { return Ok(()) };
         let client = Client::new(self.bus.clone(), self.by.clone());
-        client.finish(&state).await.map_err(|source| RoundError::Finish { task, source })
+        Ok(client.finish(&state).await?)
     }
 }
 

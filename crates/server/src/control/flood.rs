@@ -24,7 +24,7 @@ use sinew_model::{
 use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::sweep::CONTROLLERS;
+use super::{org::records, sweep::CONTROLLERS};
 use crate::{
     account::{AccountError, Directory, DirectoryError, Expelled, Orgs, Total},
     context::Context,
@@ -115,16 +115,7 @@ impl Guard {
         if fast.is_empty() && state.gauges.is_empty() {
             return Ok(());
         }
-        let records = match self.orgs.records() {
-            Ok(records) => records,
-            Err(error) => {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "the records of the orgs can't be read"
-                );
-                return Ok(());
-            }
-        };
+        let Some(records) = records(&self.orgs) else { return Ok(()) };
         // Who was fast a moment ago is looked at until nothing is held against it.
         let watched: Vec<_> = records
             .iter()

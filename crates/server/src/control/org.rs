@@ -198,16 +198,7 @@ impl Tenants {
     }
 
     async fn look(&self, state: &mut State, directory: &Directory) -> Result<(), DirectoryError> {
-        let records = match self.orgs.records() {
-            Ok(records) => records,
-            Err(error) => {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "the records of the orgs can't be read"
-                );
-                return Ok(());
-            }
-        };
+        let Some(records) = records(&self.orgs) else { return Ok(()) };
         self.tell_platform(state, directory, &records).await?;
         let connections = directory.connections().await?;
         let known: BTreeSet<&OrgId> = records.iter().map(|(org, _)| org).collect();
@@ -352,6 +343,17 @@ impl Tenants {
         }
         Ok(())
     }
+}
+
+/// The records of all orgs. Where they can't be read this is said, and the next look may.
+pub(super) fn records(orgs: &Orgs) -> Option<Vec<(OrgId, Record)>> {
+    let records = orgs.records().inspect_err(|error| {
+        tracing::error!(
+            error = error as &dyn std::error::Error,
+            "the records of the orgs can't be read"
+        );
+    });
+    records.ok()
 }
 
 /// Deletes the consumers of an org that nobody is connected to: each costs memory, and whoever

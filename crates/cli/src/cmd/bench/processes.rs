@@ -38,8 +38,6 @@ pub(super) enum Way {
     Direct,
     /// By the bus, through the commit service.
     Service,
-    /// Not at all: it works, see [`super::recovery`].
-    Hold,
 }
 
 const WAYS: [Way; 3] = [Way::Bare, Way::Direct, Way::Service];
@@ -167,7 +165,7 @@ pub(super) async fn work(context: &Path, way: Way) -> Result<()> {
     }
     let once = async || match way {
         Way::Bare => publish_bare(&side).await,
-        Way::Direct | Way::Service | Way::Hold => publish(&side).await,
+        Way::Direct | Way::Service => publish(&side).await,
     };
     once().await?;
     if way == Way::Service && side.bus.publish_stats().by_service == 0 {

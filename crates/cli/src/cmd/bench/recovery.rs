@@ -77,23 +77,22 @@ async fn round(place: &Place, heir: Heir, kills: usize) -> Result<Sample> {
     let (mut spans, since) = (Spans::new()?, clock::instant());
     let mut standing = start(place, "w0").await?;
     for number in 0..kills {
-        stand_by(place, 1).await?;
+        stand_by(place).await?;
         let id = client.delegate(Delegation::new(role(WORKER)?, "Be killed")).await?.id;
         standing.expect("started").await?;
-        let other = format!("w{}", number + 1);
-        let mut next = match heir {
+        let (killed, mut worker) = match heir {
             Heir::Other => {
-                let next = start(place, &other).await?;
-                stand_by(place, 1).await?;
-                Some(next)
+                let other = start(place, &format!("w{}", number + 1)).await?;
+                stand_by(place).await?;
+                let killed = clock::instant();
+                standing.kill().await?;
+                (killed, other)
             }
-            Heir::Again => None,
-        };
-        let killed = clock::instant();
-        standing.kill().await?;
-        let mut worker = match next.take() {
-            Some(next) => next,
-            None => start(place, "w0").await?,
+            Heir::Again => {
+                let killed = clock::instant();
+                standing.kill().await?;
+                (killed, start(place, "w0").await?)
+            }
         };
         worker.expect("started").await?;
         spans.add(killed.elapsed());
@@ -106,11 +105,11 @@ async fn round(place: &Place, heir: Heir, kills: usize) -> Result<Sample> {
 }
 
 async fn start(place: &Place, instance: &str) -> Result<Process> {
-    Process::start(place, &["--worker-way", "hold", "--worker-as", instance]).await
+    Process::start(place, &["--worker-as", instance]).await
 }
 
-/// Waits until so many places of the role are free, which pull.
-async fn stand_by(place: &Place, places: u64) -> Result<()> {
+/// Waits until a place of the role is free, and its process pulls.
+async fn stand_by(place: &Place) -> Result<()> {
     let consumer = work_consumer_name(&role(WORKER)?, Band::Normal);
     let end = clock::instant() + PATIENCE;
     loop {
@@ -120,7 +119,7 @@ async fn stand_by(place: &Place, places: u64) -> Result<()> {
             .api::<Value>(&format!("CONSUMER.INFO.{AGENT_TASKS}.{consumer}"), &Value::Null)
             .await;
         let waiting = info.ok().and_then(|info| info.get("num_waiting")?.as_u64());
-        if waiting.is_some_and(|waiting| waiting >= places) {
+        if waiting.is_some_and(|waiting| waiting > 0) {
             return Ok(());
         }
         if clock::instant() >= end {

@@ -4,10 +4,7 @@ use serde_json::Value;
 use sinew_agent::Client;
 use sinew_model::{
     Claim, TaskId,
-    task::{
-        Change, DeadCause, Effect, EnqueueReason, EscalationReason, Phase, Question, ReleaseReason,
-        State,
-    },
+    task::{Change, Effect, EscalationReason, Phase, Question, State},
 };
 
 use crate::{
@@ -27,7 +24,7 @@ pub(crate) fn describe(change: &Change) -> String {
         }
         Change::Enqueued { epoch, reason, not_before, .. } => {
             let when = not_before.map(|at| format!(" at {at}")).unwrap_or_default();
-            format!("{}{when} (epoch {epoch})", enqueued(*reason))
+            format!("{}{when} (epoch {epoch})", reason.words())
         }
         Change::Started(start) => format!("attempt {} on {}", start.attempt, start.instance),
         Change::Progress { message, percent, .. } => {
@@ -66,7 +63,7 @@ pub(crate) fn describe(change: &Change) -> String {
         }
         Change::Revived {} => "by hand".to_owned(),
         Change::Released { attempt, reason, cause, .. } => {
-            let why = released(*reason);
+            let why = reason.words();
             let cause = cause.as_deref().map(|cause| format!(": {}", short(cause, WIDE)));
             format!("attempt {attempt} {why}{}", cause.unwrap_or_default())
         }
@@ -77,42 +74,7 @@ pub(crate) fn describe(change: &Change) -> String {
         }
         Change::Failed { attempt, cause } => format!("attempt {attempt}: {}", short(cause, WIDE)),
         Change::Cancelled { reason } => short(reason, WIDE),
-        Change::Dead { cause, detail, .. } => format!("{}: {}", dead(*cause), short(detail, WIDE)),
-    }
-}
-
-const fn enqueued(reason: EnqueueReason) -> &'static str {
-    match reason {
-        EnqueueReason::Retry => "to be tried again",
-        EnqueueReason::Found => "found on its queue",
-        EnqueueReason::Lost => "found nowhere, so put on its queue again",
-        EnqueueReason::Revived => "revived by hand",
-        EnqueueReason::Answered => "with the answer",
-        EnqueueReason::Resumed => "its wait is over",
-        EnqueueReason::Refused => "its result was refused",
-    }
-}
-
-const fn released(reason: ReleaseReason) -> &'static str {
-    match reason {
-        ReleaseReason::Failed => "failed",
-        ReleaseReason::Postponed => "asks for another try later",
-        ReleaseReason::Drained => "was given back: its agent stops",
-        ReleaseReason::Restarted => "was taken back: its agent restarted",
-        ReleaseReason::Orphaned => "was taken back: its agent is gone",
-    }
-}
-
-pub(super) const fn dead(cause: DeadCause) -> &'static str {
-    match cause {
-        DeadCause::AttemptsExhausted => "every attempt failed",
-        DeadCause::StartsExhausted => "started too often without a report",
-        DeadCause::DeadlinePassed => "its deadline passed",
-        DeadCause::Undecodable => "the message could not be decoded",
-        DeadCause::DependencyFailed => "a task that it comes after did not complete",
-        DeadCause::DeliveriesExhausted => "its message was delivered as often as allowed",
-        DeadCause::BodyLost => "its input is lost",
-        DeadCause::Lost => "it could not be put on its queue again",
+        Change::Dead { cause, detail, .. } => format!("{}: {}", cause.words(), short(detail, WIDE)),
     }
 }
 

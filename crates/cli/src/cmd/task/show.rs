@@ -8,7 +8,7 @@ use sinew_model::{
     task::{End, Phase, State},
 };
 
-use super::print::{after, dead, describe, way_on};
+use super::print::{after, describe, way_on};
 use crate::{
     args::Global,
     exit::{Code, Fault},
@@ -81,7 +81,7 @@ pub(crate) async fn run(args: &Args, global: &Global, out: Out) -> anyhow::Resul
         }
         Some(End::Failed { cause }) => out.line(format_args!("\n{}", text::clean(cause)))?,
         Some(End::Dead { cause, detail }) => {
-            out.line(format_args!("\n{}: {}", dead(*cause), text::clean(detail)))?;
+            out.line(format_args!("\n{}: {}", cause.words(), text::clean(detail)))?;
         }
         Some(End::Cancelled { .. }) | None => {}
     }

@@ -3,10 +3,7 @@
 use maud::{Markup, html};
 use serde_json::Value;
 use sinew_model::{
-    Role, TaskId, Time,
-    limits::DASHBOARD_TEXT,
-    presence::standing::Standing,
-    task::{Actor, DeadCause},
+    Role, TaskId, Time, limits::DASHBOARD_TEXT, presence::standing::Standing, task::Actor,
 };
 use sinew_views::task::TaskRow;
 
@@ -133,18 +130,10 @@ pub(super) fn value(value: &Value) -> Markup {
     }
 }
 
-/// The cause of a death.
-pub(super) const fn dead(cause: DeadCause) -> &'static str {
-    match cause {
-        DeadCause::AttemptsExhausted => "every attempt failed",
-        DeadCause::StartsExhausted => "started too often without a report",
-        DeadCause::DeadlinePassed => "its deadline passed",
-        DeadCause::Undecodable => "the message could not be read",
-        DeadCause::DependencyFailed => "a task that it comes after did not complete",
-        DeadCause::DeliveriesExhausted => "its message was delivered as often as allowed",
-        DeadCause::BodyLost => "its input is lost",
-        DeadCause::Lost => "it could not be put on its queue again",
-    }
+/// The beginning of a sentence.
+pub(super) fn sentence(words: &str) -> String {
+    let mut letters = words.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 /// A number with what it counts: `1 task`, `12,000 tasks`.

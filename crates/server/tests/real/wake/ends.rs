@@ -99,9 +99,19 @@ async fn an_accepted_result_is_reported_though_whoever_accepted_it_died() {
 
     // While controllers run.
     let serving = org.serve("views.db", HASTE).await;
+    let plain = submit("Plain").await;
+    let qa = sinew_agent::Client::new(org.bus.clone(), role("qa"));
+    qa.accept(&plain, json!("seen")).await.unwrap();
     let live = submit("Live").await;
     accept(&live).await;
     org.until_told("ceo", "task.completed", &live).await;
+    // What was reported before, and comes before it in the log, is not reported a second time.
+    let told = org.inbox("ceo").await;
+    let is_end = |mail: &&sinew_model::mail::Mail| {
+        mail.kind == "task.completed" && mail.task_id.as_ref() == Some(&plain)
+    };
+    let ends = told.iter().filter(is_end).count();
+    assert_eq!(ends, 1, "{told:?}");
 
     // And while none does.
     let missed = submit("Missed").await;

@@ -70,7 +70,7 @@ fn letter(visit: &Visit, row: &TaskRow) -> Markup {
             (retry(visit, &row.task_id))
         }
         p {
-            @if let Some(cause) = row.dead { "Because " (words::dead(cause)) }
+            @if let Some(cause) = row.dead { "Because " (cause.words()) }
             @if row.attempts > 0 { ", after " (words::count(row.attempts.into(), "attempt")) }
             "."
         }

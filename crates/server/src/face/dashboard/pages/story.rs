@@ -5,7 +5,7 @@ use std::time::Duration;
 use maud::{Markup, html};
 use sinew_model::{
     Entry, TaskId, Time,
-    task::{Change, Effect, EnqueueReason, EscalationReason, ReleaseReason, Transition},
+    task::{Change, Effect, EscalationReason, Transition},
     time::spoken,
 };
 use sinew_views::task::EntryRow;
@@ -100,7 +100,7 @@ fn change(change: &Change) -> Markup {
             p { (assignment.delegator) " delegates to " (assignment.role) "." }
         },
         Change::Enqueued { reason, not_before, .. } => html! {
-            p { (enqueued(*reason)) @if let Some(at) = not_before { ", from " (words::time(*at)) " on" } "." }
+            p { (words::sentence(reason.words())) @if let Some(at) = not_before { ", from " (words::time(*at)) " on" } "." }
         },
         Change::Started(start) => html! {
             p { "Attempt " (start.attempt) ", on " code { (start.instance) } "." }
@@ -162,7 +162,7 @@ fn turn(change: &Change) -> Markup {
         },
         Change::Revived {} => html! { p { "By hand." } },
         Change::Released { attempt, reason, cause, retry_at } => html! {
-            p { "Attempt " (attempt) " " (released(*reason)) "." }
+            p { "Attempt " (attempt) " " (reason.words()) "." }
             @if let Some(cause) = cause { pre tabindex="0" { (words::cut(cause, WIDE)) } }
             @if let Some(at) = retry_at { p.mute { "The next attempt begins " (words::time(*at)) "." } }
         },
@@ -178,7 +178,7 @@ fn turn(change: &Change) -> Markup {
             @else { p { (words::cut(reason, WIDE)) } }
         },
         Change::Dead { cause, detail, .. } => html! {
-            p { "Because " (words::dead(*cause)) "." }
+            p { "Because " (cause.words()) "." }
             @if !detail.is_empty() { pre tabindex="0" { (words::cut(detail, WIDE)) } }
         },
         Change::Created { .. }
@@ -206,26 +206,4 @@ fn tasks(ids: &[TaskId]) -> Markup {
 fn said(answer: &serde_json::Value) -> String {
     let text = answer.as_str().map_or_else(|| answer.to_string(), str::to_owned);
     words::cut(&text, WIDE)
-}
-
-const fn enqueued(reason: EnqueueReason) -> &'static str {
-    match reason {
-        EnqueueReason::Retry => "To be tried again",
-        EnqueueReason::Found => "Found on its queue",
-        EnqueueReason::Lost => "Found nowhere, so put on its queue again",
-        EnqueueReason::Revived => "Revived by hand",
-        EnqueueReason::Answered => "With the answer",
-        EnqueueReason::Resumed => "Its wait is over",
-        EnqueueReason::Refused => "Its result was refused",
-    }
-}
-
-const fn released(reason: ReleaseReason) -> &'static str {
-    match reason {
-        ReleaseReason::Failed => "failed",
-        ReleaseReason::Postponed => "asks for another try later",
-        ReleaseReason::Drained => "was given back: its agent stops",
-        ReleaseReason::Restarted => "was taken back: its agent restarted",
-        ReleaseReason::Orphaned => "was taken back: its agent is gone",
-    }
 }

@@ -125,7 +125,7 @@ fn outcome(life: &Life, state: Option<&State>) -> Markup {
         @if let Some(cause) = &row.cause {
             section aria-labelledby="cause" {
                 h2 #cause { "Cause" }
-                @if let Some(dead) = row.dead { p { "Given up because " (words::dead(dead)) "." } }
+                @if let Some(dead) = row.dead { p { "Given up because " (dead.words()) "." } }
                 @if !cause.trim().is_empty() { pre tabindex="0" { (cause) } }
             }
         }
