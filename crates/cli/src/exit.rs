@@ -572,5 +572,9 @@ mod tests {
         let source = RequestError::Unknown { subject: "x".into(), after };
         let error = HistoryError::Request { task: "T1".parse().unwrap(), source };
         assert_eq!(judge(&error.into()).0, Code::Unreachable);
+        let error = EnsureError::NotMade { name: "AGENT_TASKS".to_owned() };
+        let (code, hint) = judge(&error.into());
+        assert_eq!(code, Code::Unreachable);
+        assert!(hint.unwrap().contains("sinew up"));
     }
 }
